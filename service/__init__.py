@@ -1,0 +1,1 @@
+"""Online: a bundle in, debiased top-k over HTTP out."""

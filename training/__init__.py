@@ -1,0 +1,1 @@
+"""Offline: interactions and images in, a bundle out."""
