@@ -121,7 +121,9 @@ def read_config(path: Path) -> RunConfig:
     try:
         return RunConfig.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}); --print-config writes one to start from") from error
+        raise ConfigError(
+            f"{path}: cannot be read ({error.strerror}); --print-config writes one to start from"
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: is not TOML: {error}") from error
     except ValidationError as error:
