@@ -1,0 +1,88 @@
+"""Files that are complete or absent: temporary name, fsync, rename."""
+
+import os
+import shutil
+from pathlib import Path
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """`path` holds `content` afterwards, or what it held before: nothing in between survives a kill or a crash."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        _write_synced(temporary, content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def write_directory_atomically(directory: Path, files: dict[str, bytes]) -> None:
+    """
+    A directory with `files` appears at `directory` whole, in one rename.
+
+    Raises: FileExistsError when something is there already.
+    """
+    parent = directory.parent
+    parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(parent)
+    temporary = parent / f".{directory.name}.{os.getpid()}.tmp"
+    temporary.mkdir()
+    try:
+        for name, content in files.items():
+            _write_synced(temporary / name, content)
+        sync_directory(temporary)
+        if directory.exists():
+            raise FileExistsError(directory)
+        temporary.rename(directory)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    sync_directory(parent)
+
+
+def link_atomically(link: Path, target: str) -> None:
+    """`link` becomes a symbolic link to `target`, replacing the link that was there. Raises OSError if it is a file."""
+    if link.exists() and not link.is_symlink():
+        raise FileExistsError(link)
+    temporary = link.with_name(f".{link.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(link)
+    sync_directory(link.parent)
+
+
+def remove_leftovers(parent: Path) -> None:
+    """Removes what killed writers left in `parent`: temporary names whose process is gone."""
+    for leftover in parent.glob(".*.*.tmp"):
+        owner = leftover.name.split(".")[-2]
+        if owner.isdigit() and _alive(int(owner)):
+            continue
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the names in `directory` durable."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_synced(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
