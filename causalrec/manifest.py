@@ -84,6 +84,20 @@ class Diagnostics(Part):
     dead: bool
     """Overlap at λ2 = 1 above .995: the dial changes nothing."""
 
+    def warnings(self) -> list[str]:
+        """What somebody about to use λ2 must know, in words; empty when the dial is alive."""
+        found = []
+        if self.dead:
+            found.append(
+                f"THE DIAL IS DEAD: at lambda2=1 the top lists keep {self.overlap['1.0']:.2%} of their items, so "
+                "lambda2 changes nothing; look at c_u and n's saturation, lower fit.learning_rate or raise fit.l2"
+            )
+        if self.notice_saturated > 0.5:
+            found.append(f"the notice is saturated for {self.notice_saturated:.0%} of user-item pairs")
+        if self.null_above_best_match is not None and self.null_above_best_match > 0.5:
+            found.append(f"at lambda2=1 every score is negative for {self.null_above_best_match:.0%} of users")
+        return found
+
 
 class Retrieval(Part):
     index: Literal["flat"]

@@ -53,13 +53,13 @@ class ImagesConfig(Section):
 
 
 class FitConfig(Section):
-    epochs: int = Field(60, ge=1)
+    epochs: int = Field(100, ge=1)
     """Passes over the training interactions, at most."""
-    batch_size: int = Field(8192, ge=1)
+    batch_size: int = Field(2048, ge=1)
     """Interactions per step; each gets one negative item."""
-    learning_rate: float = Field(0.01, gt=0.0)
+    learning_rate: float = Field(0.003, gt=0.0)
     """Adam's step size."""
-    l2: float = Field(1e-4, ge=0.0)
+    l2: float = Field(0.01, ge=0.0)
     """Weight of the squared norm of the batch's user and item vectors (λ1 of Eq. 23), per interaction."""
     l2_visual: float = Field(0.0, ge=0.0)
     """Weight of the squared norm of the visual matrices, per step."""
@@ -75,6 +75,8 @@ class FitConfig(Section):
     """Epochs between validations."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
+    checkpoints: Path = Path("runs")
+    """The folder that gets NAME.checkpoint.safetensors after every epoch, for --resume and for `export`."""
 
 
 class EvaluateConfig(Section):

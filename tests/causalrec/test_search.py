@@ -1,0 +1,189 @@
+"""Exactness: what the searcher returns is the float64 ranking of the stored weights."""
+
+from importlib import metadata
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from causalrec import search
+from causalrec.equations import Form
+from causalrec.errors import BundleMismatch, InstallationError
+from causalrec.search import Searcher, best_first, build_index, item_vectors, query_vector
+from tests.causalrec import oracle
+from tests.causalrec.conftest import FORMS, LAMBDA2, MakeWeights
+
+SIZE = {"users": 6, "items": 1500, "dim": 8, "width": 12}
+NONE = np.empty(0, dtype=np.int64)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("lambda2", LAMBDA2)
+def test_an_exact_answer_is_the_ranking_of_plain_loops(make_weights: MakeWeights, form: Form, lambda2: float) -> None:
+    """Ids and order equal the float64 loops', with items excluded, at every λ2."""
+    weights = make_weights(form, items=400, dim=8)
+    searcher = Searcher(weights)
+    excluded = np.arange(0, 60, 2)
+
+    for user in range(3):
+        found = searcher.top_k(weights.user(user), lambda2, 20, excluded, candidates=100)
+        expected = oracle.ranking(weights, user, lambda2, excluded.tolist())[:20]
+        assert found.exact
+        assert found.rows.tolist() == expected
+        assert found.scores.tolist() == pytest.approx([oracle.score(weights, user, i, lambda2) for i in expected])
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_certificate_alone_proves_most_lists(make_weights: MakeWeights, form: Form) -> None:
+    """Without the full scan most answers are certified, and every certified one is exact."""
+    weights = make_weights(form, **SIZE)
+    searcher = Searcher(weights)
+    certified = 0
+
+    for user in range(6):
+        for lambda2 in (0.0, 0.4, 0.8):
+            found = searcher.top_k(weights.user(user), lambda2, 10, NONE, candidates=300, full_scan=False)
+            if found.proof == "certificate":
+                certified += 1
+                assert found.candidates < 1500
+                assert found.rows.tolist() == searcher.scan(weights.user(user), lambda2, 10, NONE).rows.tolist()
+
+    assert certified >= 12
+
+
+def test_without_a_certificate_the_answer_says_so(make_weights: MakeWeights) -> None:
+    """When every score is negative nothing can be certified: not exact without the full scan, exact with it."""
+    weights = make_weights("paper", **SIZE)
+    assert weights.MV_null is not None
+    assert weights.M_null is not None
+    weights.MV_null.fill_(0.999)
+    weights.M_null.fill_(0.999)
+    searcher = Searcher(weights)
+
+    alone = searcher.top_k(weights.user(0), 3.0, 10, NONE, candidates=50, full_scan=False)
+    scanned = searcher.top_k(weights.user(0), 3.0, 10, NONE, candidates=50)
+
+    assert (alone.proof, alone.exact, scanned.proof) == ("none", False, "scan")
+    assert scanned.rows.tolist() == oracle.ranking(weights, 0, 3.0, [])[:10]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_the_query_is_the_plane(make_weights: MakeWeights, form: Form) -> None:
+    """⟨query, item vector⟩ = w_a·a + w_b·b + w_n·n, in the layout of each form."""
+    weights = make_weights(form)
+    plane = (0.7, 0.2, -0.4) if form == "paper" else (0.7, 0.7, -0.4)
+
+    products = item_vectors(weights) @ query_vector(weights, weights.user(1), plane)
+
+    a, b, n = weights.terms(weights.user(1))
+    np.testing.assert_allclose(products, plane[0] * a + plane[1] * b + plane[2] * n, atol=1e-5)
+
+
+def test_excluded_items_never_come_back_and_lists_are_not_short(make_weights: MakeWeights) -> None:
+    """With all but 7 items excluded the list has exactly those 7; with all excluded it is empty and exact."""
+    weights = make_weights("paper", **SIZE)
+    searcher = Searcher(weights)
+    all_but_seven = np.arange(7, 1500)
+
+    few = searcher.top_k(weights.user(0), 0.5, 10, all_but_seven)
+    none = searcher.top_k(weights.user(0), 0.5, 10, np.arange(1500))
+
+    assert sorted(few.rows.tolist()) == list(range(7))
+    assert (len(none.rows), none.exact) == (0, True)
+
+
+def test_equal_scores_are_ordered_by_id(make_weights: MakeWeights) -> None:
+    """Items with the same vectors tie, and rows (sorted ids) decide, in the index and in the scan."""
+    weights = make_weights("paper", **SIZE)
+    weights.gamma_i[:] = weights.gamma_i[0]
+    weights.e[:] = weights.e[0]
+    searcher = Searcher(weights)
+
+    found = searcher.top_k(weights.user(0), 0.5, 10, np.array([2]), candidates=100)
+
+    assert found.rows.tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10]
+
+
+def test_saturated_logits_do_not_break_the_search(make_weights: MakeWeights) -> None:
+    """Logits in the hundreds give finite scores, an exact list and no warning."""
+    weights = make_weights("paper", **SIZE)
+    weights.gamma_u.mul_(200)
+    weights.theta_u.mul_(200)
+    searcher = Searcher(weights)
+
+    found = searcher.top_k(weights.user(0), 0.9, 10, NONE, candidates=50)
+
+    assert np.isfinite(found.scores).all()
+    assert found.rows.tolist() == searcher.scan(weights.user(0), 0.9, 10, NONE).rows.tolist()
+
+
+def test_k_above_the_candidates_and_above_the_catalogue(make_weights: MakeWeights) -> None:
+    """k widens the search; k beyond the catalogue gives the whole catalogue."""
+    weights = make_weights("additive", items=40)
+    searcher = Searcher(weights)
+
+    assert len(searcher.top_k(weights.user(0), 0.5, 30, NONE, candidates=1).rows) == 30
+    assert len(searcher.top_k(weights.user(0), 0.5, 100, NONE).rows) == 40
+
+
+def test_ranks_are_places_in_the_whole_ranking(make_weights: MakeWeights) -> None:
+    """ranks() gives each row its place among all items that are not excluded."""
+    weights = make_weights("authors")
+    excluded = np.array([4, 8])
+    expected = oracle.ranking(weights, 3, 0.0, [4, 8])
+
+    ranks = Searcher(weights).ranks(weights.user(3), 0.0, np.array([0, 1, 2]), excluded)
+
+    assert ranks.tolist() == [expected.index(item) + 1 for item in (0, 1, 2)]
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from([0.0, 0.1, 0.25, -1.0, 3.0]), min_size=1, max_size=40), st.integers(0, 45))
+def test_best_first_is_a_stable_sort(values: list[float], k: int) -> None:
+    """Positions come by falling score, ties by row, whatever k."""
+    rows = np.arange(100, 100 + len(values))
+
+    order = best_first(np.array(values), rows, k)
+
+    assert order.tolist() == sorted(range(len(values)), key=lambda i: (-values[i], i))[:k]
+
+
+def test_the_same_model_gives_the_same_index(make_weights: MakeWeights) -> None:
+    """Index bytes are reproducible, and a stored index answers like a fresh one."""
+    weights = make_weights("paper", **SIZE)
+    stored = build_index(weights)
+
+    answers = [Searcher(weights, index).top_k(weights.user(1), 0.4, 10, NONE) for index in (stored, None)]
+
+    assert np.array_equal(stored, build_index(weights))
+    assert answers[0].rows.tolist() == answers[1].rows.tolist()
+
+
+def test_an_index_of_other_items_is_refused(make_weights: MakeWeights) -> None:
+    """The message says both sizes and the way out."""
+    index = build_index(make_weights("paper", items=30))
+
+    with pytest.raises(BundleMismatch, match=r"index.faiss holds 30 vectors .* 40 .* export"):
+        Searcher(make_weights("paper", items=40), index)
+
+
+def test_two_faiss_flavours_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """faiss-cpu and faiss-gpu in one environment stop the start with the way out."""
+    monkeypatch.setattr(metadata, "version", lambda _: "1.0")
+
+    with pytest.raises(InstallationError, match=r"faiss-cpu 1.0 and .* uninstall"):
+        search.check_flavour()
+
+
+def test_unknown_users_are_the_mean_user(make_weights: MakeWeights) -> None:
+    """The mean user's no-treatment term comes from the mean vectors, not from the mean of the terms."""
+    weights = make_weights("paper")
+    gamma = weights.gamma_u.double().mean(0)
+    match, visual = float(gamma @ weights.null_gamma.double()), float(gamma @ weights.null_gamma_e.double())
+
+    user = weights.mean_user()
+
+    assert torch.equal(user.gamma, gamma)
+    assert float(user.null) == pytest.approx(oracle.sigmoid(match) * oracle.sigmoid(visual))

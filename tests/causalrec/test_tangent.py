@@ -1,0 +1,108 @@
+"""The planes are true bounds: no item at or above τ ever falls below the threshold."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from causalrec import equations
+from causalrec.equations import Form, Terms
+from causalrec.tangent import Point, Slope, Tangent, bound
+
+logit = st.floats(-8, 8)
+lambda2s = st.sampled_from([0.0, 0.2, 0.4, 0.8, 1.0, 1.2, 2.0, 3.0])
+
+
+def _cloud(seed: int, count: int = 4000, scale: float = 3.0) -> Terms:
+    generator = torch.Generator().manual_seed(seed)
+    return Terms(*(torch.randn(count, generator=generator, dtype=torch.float64) * scale for _ in range(3)))
+
+
+def _worst_gap(form: Form, point: Point, null: float, lambda2: float, terms: Terms, tau: float) -> float:
+    """Smallest plane value minus threshold among the items at or above τ: negative means one was missed."""
+    n_range = (float(terms.n.min()) - 0.1, float(terms.n.max()) + 0.1)
+    plane = bound(form, point, null, lambda2, n_range)
+    values = sum(weight * part for weight, part in zip(plane.weights, terms, strict=True))
+    assert isinstance(values, torch.Tensor)
+    scores = equations.score(form, terms, torch.tensor(null, dtype=torch.float64), lambda2)
+    kept = values[scores >= tau]
+    return float(kept.min()) - plane.threshold(tau) if len(kept) else math.inf
+
+
+@settings(max_examples=60, deadline=None)
+@given(point=st.builds(Point, logit, logit, logit), c=st.floats(0.001, 0.9), lambda2=lambda2s, seed=st.integers(0, 9))
+def test_no_item_of_the_papers_form_is_missed(point: Point, c: float, lambda2: float, seed: int) -> None:
+    """F9: wherever the tangent touches, every item scoring at least τ > 0 reaches the threshold."""
+    terms = _cloud(seed)
+    scores = equations.score("paper", terms, torch.tensor(c, dtype=torch.float64), lambda2)
+
+    for share in (0.5, 0.9, 0.99, 1.0):
+        tau = float(scores.quantile(share))
+        if tau > 0:
+            assert _worst_gap("paper", point, c, lambda2, terms, tau) >= -1e-9
+
+
+@settings(max_examples=40, deadline=None)
+@given(point=st.builds(Point, logit, logit, logit), star=st.floats(-4, 4), lambda2=lambda2s, seed=st.integers(0, 9))
+def test_no_item_of_the_authors_form_is_missed(point: Point, star: float, lambda2: float, seed: int) -> None:
+    """F13: the cell bound is rigorous for any weights, where log-concavity fails."""
+    terms = _cloud(seed)
+    scores = equations.score("authors", terms, torch.tensor(star, dtype=torch.float64), lambda2)
+
+    for share in (0.5, 0.9, 0.99, 1.0):
+        tau = float(scores.quantile(share))
+        if tau > 0:
+            assert _worst_gap("authors", point, star, lambda2, terms, tau) >= -1e-9
+
+
+def test_the_additive_plane_is_the_score() -> None:
+    """The inner product equals y, so the threshold is τ."""
+    terms = _cloud(0)
+    plane = bound("additive", Point(0, 0, 0), 0.0, 1.4, (-9, 9))
+
+    values = plane.weights[0] * terms.a + plane.weights[1] * terms.b + plane.weights[2] * terms.n
+
+    torch.testing.assert_close(values, equations.score("additive", terms, torch.tensor(0.0), 1.4))
+    assert plane.threshold(0.37) == 0.37
+
+
+def test_the_tangent_touches_log_y() -> None:
+    """At its own point the plane equals log y up to the offset, and its slope is the gradient of log y."""
+    point, c, lambda2 = Point(1.0, 0.5, -0.3), 0.3, 0.8
+    logits = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (1.0, 0.5, -0.3)]
+    log_y = equations.score("paper", Terms(*logits), torch.tensor(c, dtype=torch.float64), lambda2).log()
+    gradient = torch.autograd.grad(log_y, logits)
+
+    plane = bound("paper", point, c, lambda2, (-9, 9))
+
+    assert isinstance(plane, Tangent)
+    assert plane.weights == pytest.approx([float(part) for part in gradient])
+    assert plane.threshold(float(log_y.exp())) == pytest.approx(
+        plane.weights[0] * 1.0 + plane.weights[1] * 0.5 + plane.weights[2] * -0.3
+    )
+
+
+@pytest.mark.parametrize("form", ["paper", "authors"])
+def test_the_slope_is_the_gradient_of_y(form: Form) -> None:
+    """Where y ≤ 0 (and always in the authors' form) the weights point along the gradient of y."""
+    null, lambda2 = 0.9 if form == "paper" else 2.0, 2.0
+    logits = [torch.tensor(value, dtype=torch.float64, requires_grad=True) for value in (0.2, -0.5, 0.4)]
+    y = equations.score(form, Terms(*logits), torch.tensor(null, dtype=torch.float64), lambda2)
+    gradient = torch.stack(torch.autograd.grad(y, logits))
+
+    weights = torch.tensor(bound(form, Point(0.2, -0.5, 0.4), null, lambda2, (-9, 9)).weights, dtype=torch.float64)
+
+    assert float(y) < 0
+    assert float(torch.cosine_similarity(weights, gradient, dim=0)) == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize("form", ["paper", "authors"])
+def test_without_a_positive_score_nothing_is_proved(form: Form) -> None:
+    """τ ≤ 0 gives a threshold of −∞: a full scan is needed."""
+    plane = bound(form, Point(0, 0, 0), 0.2, 1.0, (-9, 9))
+
+    assert plane.threshold(0.0) == -math.inf
+    assert plane.threshold(-0.1) == -math.inf
+    assert Slope((1, 1, 1)).threshold(0.5) == -math.inf

@@ -1,0 +1,143 @@
+"""Fitting: Adam on the three-task loss, early stopping on validation, a checkpoint after every epoch."""
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding
+from tqdm import tqdm
+
+from causalrec import equations
+from causalrec.errors import ConfigError
+from causalrec.model import CausalRec
+from training import checkpoint
+from training.checkpoint import Progress
+from training.config import FitConfig
+from training.loss import three_task_loss
+from training.sampling import Epoch, Sampler
+
+
+@dataclass(frozen=True)
+class Triples:
+    """A batch on the device: user, positive and negative rows, each [B]."""
+
+    user: Tensor
+    positive: Tensor
+    negative: Tensor
+
+
+def pick_device(wanted: str) -> torch.device:
+    """The device for "auto", "cpu" or "cuda". Raises: ConfigError when cuda is asked for and absent."""
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ConfigError('fit.device = "cuda", but PyTorch sees no CUDA device here; use "auto" or "cpu"')
+    return torch.device("cuda" if wanted != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def fit(
+    model: CausalRec,
+    sampler: Sampler,
+    validate: Callable[[CausalRec], float],
+    config: FitConfig,
+    *,
+    identity: str,
+    path: Path | None = None,
+    resume: bool = False,
+    quiet: bool = False,
+) -> Progress:
+    """
+    Trains `model` in place and leaves the best epoch's parameters in it.
+
+    Args:
+        validate: the metric to stop on, higher is better; called every `config.validate_every` epochs.
+        identity: names configuration and data; kept in the checkpoint and compared on resume.
+        path: where the checkpoint goes after every epoch; None keeps none.
+        resume: go on from the checkpoint at `path`: the result is that of an unbroken run.
+    Raises: ConfigError, DataError on a checkpoint that does not fit; ConfigError when the loss diverges.
+    """
+    _make_deterministic()
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+    progress = Progress(identity)
+    best = _copy(model)
+    if resume and path is not None and path.exists():
+        progress = checkpoint.load_progress(path, identity)
+        checkpoint.restore(path, model, optimiser)
+        best = checkpoint.load_best(path)
+    with tqdm(
+        total=config.epochs, initial=progress.epochs_done, desc="fit", unit="epoch", disable=quiet, mininterval=0.5
+    ) as bar:
+        while not _finished(progress, config):
+            loss = _train_epoch(model, optimiser, sampler.epoch(progress.epochs_done), config)
+            progress.losses.append(loss)
+            progress.epochs_done += 1
+            if progress.epochs_done % config.validate_every == 0 or progress.epochs_done == config.epochs:
+                metric = validate(model)
+                progress.metrics.append(metric)
+                if metric > progress.best_metric:
+                    progress.best_metric, progress.best_epoch = metric, progress.epochs_done
+                    best = _copy(model)
+            progress.finished = _finished(progress, config)
+            if path is not None:
+                checkpoint.save(path, progress, model, best, optimiser)
+            bar.set_postfix(loss=f"{loss:.4f}", ndcg=f"{progress.metrics[-1] if progress.metrics else 0:.4f}")
+            bar.update()
+    model.load_state_dict(best)
+    return progress
+
+
+def train_step(model: CausalRec, batch: Triples, config: FitConfig) -> Tensor:
+    """
+    The loss of one batch: Eq. 23 with the L2 term on the vectors the batch touches (per interaction).
+
+    Every item's picture is projected once per batch, however often the item occurs in it.
+    """
+    items = model.items()
+    gamma_u, theta_u = embedding(batch.user, model.gamma_u), embedding(batch.user, model.theta_u)
+    positive, negative = items.take(batch.positive), items.take(batch.negative)
+    loss = three_task_loss(
+        model.config.form,
+        equations.pair_terms(gamma_u, theta_u, positive),
+        equations.pair_terms(gamma_u, theta_u, negative),
+        branch_logits=config.branch_logits,
+        notice_weight=config.notice_weight,
+        match_weight=config.match_weight,
+    )
+    touched = [gamma_u, theta_u, positive.gamma, negative.gamma, positive.beta, negative.beta]
+    squares = torch.stack([part.square().sum() for part in touched if part is not None]).sum()
+    visual = [part.square().sum() for part in (model.E, model.E_match, model.visual_bias) if part is not None]
+    return loss + config.l2 * squares / len(batch.user) + config.l2_visual * torch.stack(visual).sum()
+
+
+def _train_epoch(model: CausalRec, optimiser: torch.optim.Adam, epoch: Epoch, config: FitConfig) -> float:
+    device = model.gamma_u.device
+    arrays = [torch.from_numpy(rows).to(device) for rows in (epoch.user, epoch.positive, epoch.negative)]
+    total = torch.zeros((), device=device)
+    for start in range(0, len(arrays[0]), config.batch_size):
+        batch = Triples(*(rows[start : start + config.batch_size] for rows in arrays))
+        loss = train_step(model, batch, config)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        total += loss.detach() * len(batch.user)
+    mean = float(total) / len(arrays[0])
+    if not math.isfinite(mean):
+        raise ConfigError(f"fit.learning_rate={config.learning_rate}: the loss became {mean}; lower it and train again")
+    return mean
+
+
+def _finished(progress: Progress, config: FitConfig) -> bool:
+    validated = len(progress.metrics)
+    since_best = validated - (progress.best_epoch // config.validate_every if progress.best_epoch > 0 else 0)
+    return progress.epochs_done >= config.epochs or (validated > 0 and since_best >= config.patience)
+
+
+def _copy(model: CausalRec) -> dict[str, Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+
+
+def _make_deterministic() -> None:
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS before its first call
+    torch.use_deterministic_algorithms(True)

@@ -1,0 +1,96 @@
+"""Ranking metrics per user over the whole catalogue, and bootstrap intervals over users."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from causalrec.bundle import Seen
+from causalrec.manifest import Interval
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Relevant:
+    """Held-out items by user, and the rows [n] of the users who have any: only those are judged."""
+
+    pairs: Seen
+    users: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, user: NDArray[np.int64], item: NDArray[np.int64], users: int) -> "Relevant":
+        """From pairs of rows in any order."""
+        return cls(Seen.of(user, item, users), np.unique(user))
+
+    def matrix(self, users: NDArray[np.int64], items: int) -> Tensor:
+        """bool [B, I]: which items are relevant to each of `users`."""
+        return mask(self.pairs, users, items)
+
+
+def mask(pairs: Seen, users: NDArray[np.int64], items: int) -> Tensor:
+    """bool [B, I]: which (user, item) pairs of the block are in `pairs`."""
+    block = torch.zeros(len(users), items, dtype=torch.bool)
+    columns = [pairs.items(int(user)) for user in users]
+    rows = np.repeat(np.arange(len(users)), [len(column) for column in columns])
+    block[torch.from_numpy(rows), torch.from_numpy(np.concatenate(columns))] = True
+    return block
+
+
+def judge(scores: Tensor, top: Tensor, relevant: Tensor, k: int) -> dict[str, Values]:
+    """
+    Metrics [B] of one block of users.
+
+    MRR: 1 / the best relevant item's rank in the whole catalogue (ties by row). NDCG@k with binary gains, the ideal
+    list holding min(k, relevant) hits. HR@k: whether any relevant item is in the top k. Recall@k: the share that is.
+
+    Args:
+        scores: [B, I], −inf where masked.
+        top: [B, k] rows of the best, best first.
+        relevant: bool [B, I], at least one per row.
+    """
+    hits = relevant.gather(1, top).double()
+    count = relevant.sum(1)
+    discount = 1.0 / torch.log2(torch.arange(2, k + 2, dtype=torch.float64))
+    ideal = discount.cumsum(0)[count.clamp_max(k) - 1]
+    best_score, best_row = scores.masked_fill(~relevant, -torch.inf).max(1)
+    above = (scores > best_score[:, None]).sum(1)
+    rows = torch.arange(scores.shape[1])
+    tied_before = ((scores == best_score[:, None]) & (rows < best_row[:, None])).sum(1)
+    reachable = best_score > -torch.inf
+    values = {
+        "MRR": torch.where(reachable, 1.0 / (1 + above + tied_before).double(), 0.0),
+        f"NDCG@{k}": (hits * discount[: top.shape[1]]).sum(1) / ideal,
+        f"HR@{k}": hits.amax(1),
+        f"Recall@{k}": hits.sum(1) / count,
+    }
+    return {name: value.numpy() for name, value in values.items()}
+
+
+class Bootstrap:
+    """
+    95 % percentile intervals of a mean over users.
+
+    Args:
+        resamples: how many.
+        seed: the same resamples of users serve every metric, so that differences are paired.
+    """
+
+    def __init__(self, resamples: int, seed: int) -> None:
+        self._resamples, self._seed = resamples, seed
+        self._counts: dict[int, Values] = {}
+
+    def interval(self, values: Values) -> Interval:
+        """Mean and 95 % interval of `values` [users]."""
+        means = self._weights(len(values)) @ values / len(values)
+        low, high = np.quantile(means, [0.025, 0.975])
+        return Interval(mean=float(values.mean()), low=float(low), high=float(high))
+
+    def _weights(self, users: int) -> Values:
+        if users not in self._counts:
+            rng = np.random.default_rng([self._seed, users])
+            draws = rng.multinomial(users, np.full(users, 1.0 / users), size=self._resamples)
+            self._counts = {users: draws.astype(np.float64)} | dict(list(self._counts.items())[:3])
+        return self._counts[users]

@@ -1,0 +1,67 @@
+"""Tables for people: Markdown that is readable in a terminal too."""
+
+from collections.abc import Iterable, Sequence
+
+from causalrec.manifest import Interval, Manifest, SweepRow
+
+
+def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table with padded columns."""
+    cells = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
+    lines = [
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def with_interval(value: Interval) -> str:
+    """0.2187 [.2100, .2270]."""
+    return f"{value.mean:.4f} [{_short(value.low)}, {_short(value.high)}]"
+
+
+def sweep_table(sweep: Sequence[SweepRow], part: str, overlap: dict[str, float]) -> str:
+    """The sweep on `part` ("valid" or "test"): one row per ranking, 95 % intervals, overlap with λ2 = 0."""
+    metrics = list(getattr(sweep[0], part))
+    rows = []
+    for row in sweep:
+        values: dict[str, Interval] = getattr(row, part)
+        name = row.ranking if row.lambda2 is None else f"λ2 = {row.lambda2:g}"
+        shared = overlap.get(str(row.lambda2))
+        rows.append([name, *(with_interval(values[m]) for m in metrics), "" if shared is None else f"{shared:.3f}"])
+    return markdown_table(["ranking", *metrics, "overlap"], rows)
+
+
+def describe(manifest: Manifest) -> str:
+    """A bundle in words and tables: what `inspect` prints."""
+    dial, lambda2 = manifest.diagnostics, manifest.lambda2
+    statistics = ", ".join(f"{name} {value:,.10g}" for name, value in manifest.statistics.items())
+    lines = [
+        f"bundle      {manifest.name} {manifest.content_id[:12]} (schema {manifest.schema_version})",
+        f"code        {manifest.code_version}",
+        f"model       {manifest.form} form, d={manifest.model.dim}, null match={manifest.model.null_match}, "
+        f"null picture={manifest.model.null_visual}",
+        f"catalogue   {manifest.users:,} users, {manifest.items:,} items; pictures by {manifest.backbone}",
+        f"data        {statistics} (fingerprint {manifest.data_fingerprint[:12]})",
+        f"lambda2     default {lambda2.default:g} (chosen on {lambda2.basis}), "
+        f"allowed {lambda2.minimum:g} to {lambda2.maximum:g}",
+        f"retrieval   {manifest.retrieval.index} index, width {manifest.retrieval.width}; share proved exact by the "
+        "certificate alone: " + ", ".join(f"{v:.3f} at λ2={key}" for key, v in manifest.retrieval.exact_share.items()),
+        f"notice n    mean {dial.notice.mean:.2f}, within users sd {dial.notice_sd_within_user:.2f}, "
+        f"saturated {dial.notice_saturated:.1%}",
+    ]
+    if dial.null is not None:
+        symbol = "c_u" if manifest.form == "paper" else "m*"
+        lines.append(f"{symbol:<11} mean {dial.null.mean:.3f}, sd {dial.null.sd:.3f}, median {dial.null.q50:.3f}")
+    if lambda2.basis.startswith("clicks"):
+        lines.append(
+            "WARNING     the data holds only clicks: the default λ2 is a guess that costs at most 1 % of clicks"
+        )
+    lines += [f"WARNING     {warning}" for warning in dial.warnings()]
+    for part in ("valid", "test"):
+        lines += ["", f"{part}:", sweep_table(manifest.sweep, part, dial.overlap)]
+    return "\n".join(lines)
+
+
+def _short(value: float) -> str:
+    return f"{value:.4f}".removeprefix("0")
