@@ -77,7 +77,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         )
     valid, test = sweep(config, prepared, bundle.weights, quiet=options.quiet)
     rows = sweep_rows(valid, test, Bootstrap(config.evaluate.bootstrap, config.seed))
-    overlap = {str(value): float(shares.mean()) for value, shares in test.overlap.items()}
+    overlap = {str(value): float(shares.mean()) for value, shares in valid.overlap.items()}
     for part in ("valid", "test"):
         print(f"{part}:\n{sweep_table(rows, part, overlap)}\n")
     return 0

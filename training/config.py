@@ -76,7 +76,9 @@ class FitConfig(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
     checkpoints: Path = Path("runs")
-    """The folder that gets NAME.checkpoint.safetensors after every epoch, for --resume and for `export`."""
+    """The folder that gets NAME.checkpoint.safetensors, for --resume and for `export`."""
+    checkpoint_seconds: float = Field(10.0, ge=0.0)
+    """Write the checkpoint at the end of an epoch when the last one is at least this old (0: after every epoch)."""
 
 
 class EvaluateConfig(Section):

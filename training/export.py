@@ -58,7 +58,7 @@ def export(config: RunConfig, prepared: Prepared, model: CausalRec, valid: Evalu
         diagnostics=diagnose(weights, valid, users_per_block=config.evaluate.users_per_block),
         retrieval=probe_retrieval(searcher, seen),
         data_fingerprint=prepared.dataset.fingerprint,
-        statistics=prepared.statistics,
+        statistics=prepared.statistics.as_dict(),
         run=config.model_dump(mode="json"),
         files={},
     )

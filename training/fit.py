@@ -1,7 +1,8 @@
-"""Fitting: Adam on the three-task loss, early stopping on validation, a checkpoint after every epoch."""
+"""Fitting: Adam on the three-task loss, early stopping on validation, checkpoints between epochs."""
 
 import math
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,7 +55,7 @@ def fit(
     Args:
         validate: the metric to stop on, higher is better; called every `config.validate_every` epochs.
         identity: names configuration and data; kept in the checkpoint and compared on resume.
-        path: where the checkpoint goes after every epoch; None keeps none.
+        path: where checkpoints go, at the end of an epoch; None keeps none.
         resume: go on from the checkpoint at `path`: the result is that of an unbroken run.
     Raises: ConfigError, DataError on a checkpoint that does not fit; ConfigError when the loss diverges.
     """
@@ -66,6 +67,7 @@ def fit(
         progress = checkpoint.load_progress(path, identity)
         checkpoint.restore(path, model, optimiser)
         best = checkpoint.load_best(path)
+    saved = time.monotonic()
     with tqdm(
         total=config.epochs, initial=progress.epochs_done, desc="fit", unit="epoch", disable=quiet, mininterval=0.5
     ) as bar:
@@ -80,9 +82,11 @@ def fit(
                     progress.best_metric, progress.best_epoch = metric, progress.epochs_done
                     best = _copy(model)
             progress.finished = _finished(progress, config)
-            if path is not None:
+            if path is not None and (progress.finished or time.monotonic() - saved >= config.checkpoint_seconds):
+                saved = time.monotonic()
                 checkpoint.save(path, progress, model, best, optimiser)
-            bar.set_postfix(loss=f"{loss:.4f}", ndcg=f"{progress.metrics[-1] if progress.metrics else 0:.4f}")
+            shown = {"ndcg": f"{progress.metrics[-1]:.4f}"} if progress.metrics else {}
+            bar.set_postfix(loss=f"{loss:.4f}", **shown, refresh=False)
             bar.update()
     model.load_state_dict(best)
     return progress

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from causalrec.bundle import Seen
@@ -12,6 +13,7 @@ from causalrec.visual import Scaling
 from training.config import RunConfig
 from training.data.dataset import Dataset, load_dataset
 from training.data.split import Split, split
+from training.data.statistics import Statistics, statistics
 from training.fit import pick_device
 from training.metrics import Relevant
 
@@ -34,7 +36,7 @@ class Prepared:
     seen: Seen
     valid: dict[str, Relevant]
     test: dict[str, Relevant]
-    statistics: dict[str, float]
+    statistics: Statistics
 
 
 def prepare(config: RunConfig, data: Path, *, skip_bad: bool = False) -> Prepared:
@@ -60,11 +62,11 @@ def prepare(config: RunConfig, data: Path, *, skip_bad: bool = False) -> Prepare
         seen=Seen.of(user[parts.train], item[parts.train], len(dataset.users)),
         valid=_held_out(dataset, parts.valid, config, valid=True),
         test=_held_out(dataset, parts.test, config, valid=False),
-        statistics=statistics.as_dict(),
+        statistics=statistics(dataset, parts),
     )
 
 
-def _held_out(dataset: Dataset, chosen: np.ndarray, config: RunConfig, *, valid: bool) -> dict[str, Relevant]:
+def _held_out(dataset: Dataset, chosen: NDArray[np.int64], config: RunConfig, *, valid: bool) -> dict[str, Relevant]:
     interactions, users = dataset.interactions, len(dataset.users)
     user, item = interactions.user[chosen], interactions.item[chosen]
     sets = {"clicks": Relevant.of(user, item, users)}

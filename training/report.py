@@ -21,8 +21,12 @@ def with_interval(value: Interval) -> str:
 
 
 def sweep_table(sweep: Sequence[SweepRow], part: str, overlap: dict[str, float]) -> str:
-    """The sweep on `part` ("valid" or "test"): one row per ranking, 95 % intervals, overlap with λ2 = 0."""
-    metrics = list(getattr(sweep[0], part))
+    """
+    The sweep on `part` ("valid" or "test"): one row per ranking, 95 % intervals, overlap with λ2 = 0.
+
+    All metrics of the held-out interactions, and the NDCG of what people wanted, where the data has it.
+    """
+    metrics = sorted((m for m in getattr(sweep[0], part) if ":" not in m or "NDCG" in m), key=lambda m: (":" in m, m))
     rows = []
     for row in sweep:
         values: dict[str, Interval] = getattr(row, part)

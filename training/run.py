@@ -13,7 +13,6 @@ from causalrec.model import CausalRec
 from causalrec.weights import Weights
 from training import checkpoint
 from training.config import RunConfig
-from training.data.statistics import split_table
 from training.evaluate import Evaluation, evaluate
 from training.export import export, served_weights
 from training.fit import fit, pick_device
@@ -37,7 +36,7 @@ def run(config: RunConfig, data: Path, *, resume: bool = False, skip_bad: bool =
     Raises: CausalRecError.
     """
     prepared = prepare(config, data, skip_bad=skip_bad)
-    log.info("%s", split_table(prepared.dataset, prepared.split))
+    log.info("%s", prepared.statistics)
     model = train(config, prepared, resume=resume, quiet=quiet)
     return finish(config, prepared, model, quiet=quiet)
 
@@ -139,7 +138,7 @@ def checkpoint_path(config: RunConfig) -> Path:
 def identity(config: RunConfig, prepared: Prepared) -> str:
     """Hash of all that determines the fit: data, features and the configuration less what only evaluation reads."""
     settings = config.model_dump(mode="json", exclude={"evaluate": {"lambda2", "bootstrap"}, "export": True})
-    for free in ("checkpoints", "device"):
+    for free in ("checkpoints", "checkpoint_seconds", "device"):
         settings["fit"].pop(free)
     for free in ("null_match", "null_visual"):
         settings["model"].pop(free)
