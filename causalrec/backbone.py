@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -41,8 +41,8 @@ class Backbone:
     """
     A frozen image network cut off after its global average pool; evaluation mode, no gradients.
 
-    On the CPU a picture's feature depends on the picture alone, to the bit; on a GPU what shares its batch may move
-    it by rounding.
+    On a CPU a picture's feature does not depend on what shares its batch. Another number of threads, and on a GPU
+    the batch, may move it by rounding (about 1e-6).
     """
 
     name: str
@@ -64,11 +64,12 @@ class Backbone:
         """Features of prepared pictures: float32 [B, F] on the CPU; [0, F] for none."""
         if not inputs:
             return torch.empty(0, self.width)
-        # On a CPU one at a time is several times as fast as a batch of 32: the maps stay in its cache.
-        step = 1 if self.device.type == "cpu" else len(inputs)
-        exact = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
-        with torch.no_grad(), exact:
-            return torch.cat([self._run(inputs[start : start + step]) for start in range(0, len(inputs), step)])
+        with torch.no_grad():
+            if self.device.type == "cpu":
+                # One at a time is several times as fast as a batch of 32: the maps stay in the processor's cache.
+                return torch.cat([self._run([one]) for one in inputs])
+            with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+                return self._run(inputs)
 
     def _run(self, inputs: Sequence[Tensor]) -> Tensor:
         batch = torch.stack(tuple(inputs)).to(self.device, memory_format=torch.channels_last)
@@ -112,7 +113,9 @@ def decode_picture(data: bytes, name: str) -> Image.Image:
     except _BOMB as error:
         raise DataError(_too_large(name, str(error))) from error
     except (*_DAMAGED, *_DAMAGED_LOW) as error:
-        reason = "is empty" if not data else f"is not a readable picture ({error})"
+        reason = f"is not a readable picture ({error})"
+        if isinstance(error, UnidentifiedImageError):
+            reason = "is no JPEG, PNG, WebP, GIF or BMP" if data else "is empty"
         raise DataError(f"{name}: {reason}; replace the file") from error
 
 

@@ -1,6 +1,7 @@
 """The backbone against features made elsewhere with the same weights, and against bytes that are no picture."""
 
 import io
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,15 @@ SAMPLE = 200
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
     return load_backbone("efficientnet_lite0")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> Iterator[None]:
+    """Threads that wait for each other layer by layer crawl on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def stored(name: str) -> dict[str, np.ndarray]:
@@ -56,7 +66,7 @@ def test_features_equal_those_of_the_reference_data(backbone: Backbone) -> None:
 def test_features_equal_those_of_the_second_data_set(backbone: Backbone) -> None:
     """
     The smaller data set's features were made from the pictures that the larger one has (its own are shrunk copies:
-    they only come close, cosine .90 to .99); on 200 items in both, cosine at least .999.
+    they only come close, cosine .86 and up); on 200 items in both, cosine at least .999.
     """
     larger = DATA / "ml_1m_posters" / "images"
     features = {item: row for item, row in stored("ml_latest_small_demo").items() if (larger / f"{item}.jpg").exists()}
@@ -113,9 +123,7 @@ def test_strided_convolutions_see_what_tensorflow_shows_them() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "P"])
 def test_every_format_decodes_to_rgb(kind: str, mode: str) -> None:
     """Whatever a shop's pictures are stored as, the backbone gets three channels."""
-    if (kind, mode) == ("JPEG", "P"):
-        pytest.skip("JPEG has no palettes")
-    data = encoded(noise(9, 7).convert(mode), kind)
+    data = encoded(noise(9, 7).convert(mode if kind != "JPEG" else mode.replace("P", "CMYK")), kind)
 
     picture = decode_picture(data, "picture")
 
@@ -166,7 +174,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["resnet50", "", "efficientnet_lite1"])
 def test_an_unknown_backbone_says_which_there_are(name: str) -> None:
     """The message of an unknown name holds the names that work."""
-    with pytest.raises(ConfigError, match="efficientnet_lite0.*timm:NAME"):
+    with pytest.raises(ConfigError, match=r"efficientnet_lite0.*timm:NAME"):
         load_backbone(name)
 
 
