@@ -68,4 +68,4 @@ def describe(manifest: Manifest) -> str:
 
 
 def _short(value: float) -> str:
-    return f"{value:.4f}".removeprefix("0")
+    return f"{value:.4f}".replace("0.", ".", 1)
