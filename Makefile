@@ -1,0 +1,71 @@
+# Every chore in one command; CI calls the same. `make help` lists them.
+VENV ?= .venv
+FLAVOUR ?= cpu
+PORT ?= 8000
+ONCE ?=
+PYTHON := $(VENV)/bin/python
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+# PyTorch's own index has the small CPU build; where it cannot be reached pip takes what it finds locally.
+TORCH := torch==2.13.0
+FAISS_GPU := faiss-gpu==1.15.1
+TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
+
+.PHONY: help demo test check format unit bench install constraints clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+
+demo: $(VENV)/.$(FLAVOUR) ## make the simulated shop, train, export, serve, show one user's list (ONCE=1: then stop)
+	$(PYTHON) -m training.demo --port $(PORT) $(if $(ONCE),--once)
+
+test: check unit ## every check, and the test suite
+
+check: $(VENV)/.$(FLAVOUR)-test ## format, lint, types, import rules
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports --no-logo
+
+unit: $(VENV)/.$(FLAVOUR)-test ## the test suite alone
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
+
+format: $(VENV)/.$(FLAVOUR)-test ## put the code into its format
+	ruff format .
+	ruff check --fix .
+
+bench: $(VENV)/.$(FLAVOUR)-test ## measure; prints a Markdown table for docs/LOG.md
+	$(PYTHON) -m benchmarks.bench
+
+install: $(VENV)/.$(FLAVOUR)-test ## the virtual environment with everything for development
+	pre-commit install
+
+# torch first, by itself: any later step that asks for torch then finds it and fetches no CUDA.
+$(VENV)/.torch-cpu:
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --no-deps --retries 1 --timeout 15 --index-url $(TORCH_CPU_INDEX) $(TORCH)
+	touch $@
+
+$(VENV)/.torch-gpu:
+	test -x $(PYTHON) || python3 -m venv $(VENV)
+	$(PYTHON) -m pip install $(TORCH)
+	touch $@
+
+$(VENV)/.$(FLAVOUR): $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt
+	$(PYTHON) -m pip install -c constraints.txt -e ".[$(FLAVOUR)]"
+	touch $@
+
+$(VENV)/.$(FLAVOUR)-test: $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt
+	$(PYTHON) -m pip install -c constraints.txt -e ".[$(FLAVOUR),test]"
+	touch $(VENV)/.$(FLAVOUR) $@
+
+constraints: ## compile constraints.txt anew (needs pip-tools)
+	echo "$(TORCH)" > .torch.in
+	pip-compile --quiet --strip-extras --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		--extra cpu --extra test --output-file constraints.txt pyproject.toml .torch.in
+	sed -i 's/+cpu$$//' constraints.txt
+	sed -i '/^faiss-cpu/a $(FAISS_GPU)' constraints.txt
+	rm .torch.in
+
+clean: ## remove what was made: environment, caches, bundles
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis bundles runs
