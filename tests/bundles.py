@@ -80,9 +80,10 @@ def _model(config: ModelConfig, users: int, items: int, seed: int) -> tuple[Caus
     features = torch.rand(items, FEATURES, generator=generator)
     scaling = Scaling.of(features)
     model = CausalRec(config, users, items, scaling.apply(features), generator)
+    spread = 0.8 * (8 / config.dim) ** 0.25  # logits spread alike at every width
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            parameter.normal_(0.6 if name.startswith("gamma_i") else 0.0, 0.8, generator=generator)
+            parameter.normal_(0.6 if name.startswith("gamma_i") else 0.0, spread, generator=generator)
     E_match = None if model.E_match is None else model.E_match.detach().clone()
     bias = None if model.visual_bias is None else model.visual_bias.detach().clone()
     return model, Visual("random", scaling, model.E.detach().clone(), E_match, bias, config.tanh)

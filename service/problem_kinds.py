@@ -1,0 +1,148 @@
+"""The sorts of problem: which error has which status, and how a problem document is written and documented."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+from urllib.parse import quote
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from causalrec import errors
+from causalrec.errors import CausalRecError
+from service.live import NotReady
+
+MEDIA_TYPE: Final = "application/problem+json"
+LONGEST = 100  # characters of a caller's value or field name that are given back
+
+
+class Kind(NamedTuple):
+    """One sort of problem: HTTP status, last part of its type URI, title. internal: the message stays in the log."""
+
+    status: int
+    name: str
+    title: str
+    internal: bool = False
+
+
+UNREADABLE = Kind(400, "unreadable-body", "The body is not JSON")
+NOT_FOUND = Kind(404, "not-found", "There is nothing at this path")
+WRONG_METHOD = Kind(405, "method-not-allowed", "This path has other methods")
+TOO_LARGE = Kind(413, "body-too-large", "The body is too long")
+WRONG_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is not declared as JSON")
+INVALID = Kind(422, "invalid-request", "A value of the request cannot be answered")
+INTERNAL = Kind(500, "internal", "The service failed", internal=True)
+OVERLOADED = Kind(503, "overloaded", "Too many requests are waiting")
+NOT_READY = Kind(503, "not-ready", "No bundle is being served")
+
+BY_ERROR: Mapping[type[CausalRecError], Kind] = {
+    CausalRecError: INTERNAL,
+    errors.ConfigError: INTERNAL,
+    errors.DataError: INTERNAL,
+    errors.ShapeError: INTERNAL,
+    errors.InstallationError: INTERNAL,
+    errors.BundleError: INTERNAL,
+    errors.BundleMissing: INTERNAL,
+    errors.BundleCorrupt: INTERNAL,
+    errors.BundleMismatch: INTERNAL,
+    errors.RequestError: INVALID,
+    errors.Overloaded: OVERLOADED,
+    NotReady: NOT_READY,
+}
+BY_STATUS: Mapping[int, Kind] = {
+    kind.status: kind for kind in (UNREADABLE, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_MEDIA_TYPE, INTERNAL)
+}
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one field."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    field: str
+    """As the caller wrote it; inside a batch requests.<index>.<field>."""
+    detail: str
+    """What is wrong or what would be right."""
+    value: str | int | float | bool | None = None
+    """What was given, shortened; absent where it is a list or an object."""
+
+
+class Problem(BaseModel):
+    """An error, after RFC 9457 (application/problem+json)."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    type: str = Field(examples=["urn:causalrec:problem:invalid-request"])
+    """The sort of problem; stable."""
+    title: str
+    status: int
+    """The HTTP status again."""
+    detail: str
+    """What happened this time, and the way out."""
+    instance: str
+    """This occurrence: the X-Request-ID as a URI."""
+    errors: list[FieldProblem]
+    """Field by field; empty where it is not about a field."""
+
+
+EXAMPLES: Mapping[Kind, tuple[str, list[dict[str, Any]]]] = {
+    UNREADABLE: ("the body is not JSON: Expecting value at character 12", []),
+    TOO_LARGE: ("the body is longer than 1048576 bytes; send fewer ids or several requests", []),
+    WRONG_MEDIA_TYPE: ("send the body as Content-Type: application/json, not 'text/plain'", []),
+    INVALID: (
+        "k: input should be less than or equal to 500",
+        [{"field": "k", "detail": "input should be less than or equal to 500", "value": 501}],
+    ),
+    OVERLOADED: ("too many requests are waiting; try again in 1 s", []),
+    NOT_READY: ("this process is stopping; send requests to another one", []),
+}
+
+
+def documented(*kinds: Kind) -> dict[int | str, dict[str, Any]]:
+    """`responses=` of a route that can end in these problems, each with an example."""
+    return {
+        kind.status: {
+            "model": Problem,
+            "description": kind.title,
+            "content": {MEDIA_TYPE: {"example": document(kind, EXAMPLES[kind][0], "4f2a", EXAMPLES[kind][1])}},
+        }
+        for kind in kinds
+    }
+
+
+def declare_media_type(openapi: dict[str, Any]) -> dict[str, Any]:
+    """Moves every problem's schema from application/json, where FastAPI puts it, to application/problem+json."""
+    for path in openapi["paths"].values():
+        for operation in path.values():
+            for answer in operation["responses"].values():
+                content = answer.get("content", {})
+                if MEDIA_TYPE in content:
+                    content[MEDIA_TYPE].update(content.pop("application/json", {}))
+    return openapi
+
+
+def document(kind: Kind, detail: str, request_id: str, fields: Sequence[dict[str, Any]] = ()) -> dict[str, Any]:
+    """The problem as a JSON object, in the order of `Problem`."""
+    return {
+        "type": f"urn:causalrec:problem:{kind.name}",
+        "title": kind.title,
+        "status": kind.status,
+        "detail": detail,
+        "instance": f"urn:causalrec:request:{quote(request_id)}",
+        "errors": list(fields),
+    }
+
+
+def shown(value: object) -> dict[str, Any]:
+    """{"value": value} as far as it can be given back: short, finite, well-formed; {} for lists and objects."""
+    if isinstance(value, bool):
+        return {"value": value}
+    if isinstance(value, int | float):
+        plain = abs(value) < 2**53 and math.isfinite(value)
+        return {"value": value if plain else shortened(str(value))}
+    return {"value": shortened(value)} if isinstance(value, str) else {}
+
+
+def shortened(text: str) -> str:
+    """At most 100 characters of `text`, encodable as UTF-8."""
+    start = text[:LONGEST].encode("utf-8", "backslashreplace").decode()
+    return f"{start}… ({len(text)} characters)" if len(text) > LONGEST else start

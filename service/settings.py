@@ -1,0 +1,147 @@
+"""One tree of settings: flags, then the environment (`CAUSALREC_*`), then a TOML file, then the defaults."""
+
+import argparse
+import json
+import os
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from causalrec.errors import ConfigError
+
+PREFIX = "CAUSALREC_"
+
+
+class Settings(BaseSettings):
+    """What one process serves and how."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+    )
+
+    bundle: Path
+    """Folder of the bundle to serve: what `python -m training` printed."""
+    host: str = "127.0.0.1"
+    """Address to listen on; 0.0.0.0 is every interface, what a container needs."""
+    port: int = Field(8000, ge=0, le=65535)
+    """Port to listen on; 0 takes a free one and logs it."""
+    candidates: int = Field(500, ge=1, le=10_000)
+    """How many items one search of the index may return where a request does not say."""
+    full_scan: bool = True
+    """Score every item where the search could not prove its answer; without it such an answer says exact: false."""
+    max_waiting: int = Field(256, ge=1)
+    """Requests that may wait for the scoring thread; one more is refused with 503 and Retry-After."""
+    max_body_bytes: int = Field(1 << 20, ge=1024)
+    """Longest request body in bytes; a longer one is refused with 413."""
+    torch_threads: int = Field(1, ge=1)
+    """Threads of one tensor operation; more than 1 helps only catalogues of several 100,000 items."""
+    grace_seconds: float = Field(2.0, ge=0, le=300)
+    """After SIGTERM: how long to keep answering while /health/ready already says 503. Ctrl-C does not wait."""
+    drain_seconds: int = Field(7, ge=0, le=300)
+    """After that: how long requests in flight may take to finish. Both together stay below Docker's 10 s."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severe message that is logged, to standard error."""
+    access_log: bool = False
+    """Log a line per request; it holds user ids."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic-settings'
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Flags and the environment; the file's values come in through `load`, below both."""
+        return init_settings, env_settings
+
+
+def load(flags: dict[str, object], config: Path | None = None) -> Settings:
+    """
+    The settings in force.
+
+    Args:
+        flags: values from the command line, by field name.
+        config: a TOML file of fields; without it CAUSALREC_CONFIG names one, if set.
+    Raises: ConfigError naming each setting that cannot be used, its value and the reason.
+    """
+    named = os.environ.get(f"{PREFIX}CONFIG")
+    config = config or (Path(named) if named else None)
+    values = {} if config is None else _read(config)
+    environment = {variable.upper() for variable in os.environ}
+    below = {name: value for name, value in values.items() if _variable(name) not in environment}
+    try:
+        return Settings(**{**below, **flags})  # type: ignore[arg-type]
+    except ValidationError as error:
+        raise ConfigError(
+            "; ".join(
+                _explain(problem["loc"], problem["msg"], problem["input"])
+                for problem in error.errors(include_url=False)
+            )
+        ) from error
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line: one flag per field, with its docstring; flags not given are absent from the result."""
+    command = argparse.ArgumentParser(
+        prog="python -m service",
+        description="Serve a bundle over HTTP. Every flag is also an environment variable CAUSALREC_<NAME> and a key "
+        "of the TOML file; a flag wins over the environment, the environment over the file.",
+        argument_default=argparse.SUPPRESS,
+    )
+    command.add_argument("--config", type=Path, help="TOML file with any of the settings below [CAUSALREC_CONFIG]")
+    command.add_argument("--print-config", action="store_true", help="print the settings in force as TOML and stop")
+    for name, field in Settings.model_fields.items():
+        default = "required" if field.is_required() else f"default {_toml(field.default)}"
+        text = f"{field.description} [{default}]".replace("%", "%%")
+        flag = f"--{name.replace('_', '-')}"
+        if field.annotation is bool:
+            command.add_argument(flag, action=argparse.BooleanOptionalAction, help=text)
+        else:
+            command.add_argument(flag, metavar=name.split("_")[-1].upper(), help=text)
+    return command
+
+
+def parse(arguments: Sequence[str]) -> tuple[Settings, bool]:
+    """Settings from the command line, and whether only to print them. Raises: ConfigError, SystemExit (argparse)."""
+    flags = vars(parser().parse_args(arguments))
+    only_print = bool(flags.pop("print_config", False))
+    return load(flags, flags.pop("config", None)), only_print
+
+
+def as_toml(settings: Settings) -> str:
+    """The settings as a file that `--config` reads."""
+    return "".join(f"{name} = {_toml(value)}\n" for name, value in settings.model_dump(mode="json").items())
+
+
+def _read(config: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(config.read_text())
+    except OSError as error:
+        raise ConfigError(f"{config}: cannot be read ({error.strerror}); --config names a TOML file") from error
+    except ValueError as error:
+        raise ConfigError(f"{config}: is not TOML ({error})") from error
+
+
+def _explain(where: tuple[int | str, ...], reason: str, value: object) -> str:
+    name = ".".join(map(str, where))
+    if reason == "Field required":
+        return f"{name} is not set; give --{name.replace('_', '-')} or {_variable(name)}"
+    if isinstance(value, str) and value.startswith("tcp://"):
+        reason += " (Kubernetes sets this for a Service named causalrec: enableServiceLinks: false in the pod stops it)"
+    if name not in Settings.model_fields:
+        reason = f"no such setting; there are {', '.join(Settings.model_fields)}"
+    return f"{name}={value!r}: {reason}"
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
+
+
+def _toml(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,93 @@
+"""The documentation is tested: what it shows is what the service sends."""
+
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from pydantic import TypeAdapter
+
+from service.problem_kinds import MEDIA_TYPE, Problem
+from service.schemas import BatchAnswer, RecommendationAnswer, RecommendationRequest
+
+GET = ("/v1/users/{user_id}/recommendations", "get")
+POST = ("/v1/recommendations", "post")
+BATCH = ("/v1/recommendations/batch", "post")
+READY = ("/health/ready", "get")
+
+
+@pytest.fixture(scope="module")
+def paths(client: TestClient) -> dict[str, Any]:
+    """The documented operations."""
+    documented: dict[str, Any] = client.get("/openapi.json").json()["paths"]
+    return documented
+
+
+def operations(paths: dict[str, Any]) -> list[dict[str, Any]]:
+    return [operation for path in paths.values() for operation in path.values()]
+
+
+def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) -> None:
+    """With a summary and a description; the page that shows them is there."""
+    assert set(paths) == {GET[0], POST[0], BATCH[0], "/health/live", "/health/ready", "/metrics"}
+    assert all(operation["summary"] and operation["description"] for operation in operations(paths))
+    assert client.get("/docs").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("route", "statuses"),
+    [
+        (GET, {"200", "304", "422", "503"}),
+        (POST, {"200", "400", "413", "415", "422", "503"}),
+        (BATCH, {"200", "400", "413", "415", "422", "503"}),
+        (READY, {"200", "503"}),
+    ],
+)
+def test_every_status_is_documented(paths: dict[str, Any], route: tuple[str, str], statuses: set[str]) -> None:
+    """Each route names every status of its own; what holds for all paths (404, 405, 500) is in the description."""
+    responses = paths[route[0]][route[1]]["responses"]
+
+    assert set(responses) == statuses
+
+
+def test_every_problem_has_an_example_of_its_shape(paths: dict[str, Any]) -> None:
+    """As application/problem+json and nothing else, with the right status in it."""
+    for operation in operations(paths):
+        for status, response in operation["responses"].items():
+            if status >= "400":
+                content = response["content"]
+
+                assert set(content) == {MEDIA_TYPE}
+                assert Problem.model_validate(content[MEDIA_TYPE]["example"]).status == int(status)
+                assert content[MEDIA_TYPE]["schema"] == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_examples_of_success_fit_their_schema(client: TestClient, paths: dict[str, Any]) -> None:
+    """And a real answer fits it too."""
+    content = paths[GET[0]][GET[1]]["responses"]["200"]["content"]["application/json"]
+    batch = paths[BATCH[0]][BATCH[1]]["responses"]["200"]["content"]["application/json"]
+
+    for example in content["examples"].values():
+        RecommendationAnswer.model_validate(example["value"])
+    BatchAnswer.model_validate(batch["example"])
+    real = client.get("/v1/users/ann/recommendations", params={"explain": True}).json()
+    assert RecommendationAnswer.model_validate(real)
+    assert content["schema"] == {"$ref": "#/components/schemas/RecommendationAnswer"}
+
+
+def test_the_example_request_can_be_sent(client: TestClient) -> None:
+    """Copied from the documentation, it is answered."""
+    schema = TypeAdapter(RecommendationRequest).json_schema()
+
+    answer = client.post(POST[0], json=schema["examples"][0])
+
+    assert answer.status_code == 200
+
+
+def test_every_parameter_and_field_is_described(client: TestClient, paths: dict[str, Any]) -> None:
+    """Nobody has to guess what a value means."""
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+
+    for parameter in paths[GET[0]][GET[1]]["parameters"]:
+        assert parameter.get("description"), parameter["name"]
+    for name, field in schemas["RecommendationRequest"]["properties"].items():
+        assert field.get("description"), name
