@@ -65,7 +65,9 @@ class Truth:
 
     def __init__(self, bundle: Path) -> None:
         self.form = json.loads((bundle / "manifest.json").read_bytes())["form"]
-        self.w = {name: array.astype(np.float64) for name, array in load_file(bundle / "weights.safetensors").items()}
+        self.w: dict[str, Floats] = {
+            name: array.astype(np.float64) for name, array in load_file(bundle / "weights.safetensors").items()
+        }
         seen = load_file(bundle / "seen.safetensors")
         self.starts, self.indices = seen["starts"], seen["indices"]
         self.users = (bundle / "users.txt").read_text().splitlines()
@@ -86,7 +88,8 @@ class Truth:
         n = w["e"] @ theta_u + w.get("visual_bias", 0.0)
         if self.form == "paper":
             c = w["M_null"][row] * w["MV_null"][row]
-            return _s(a) * _s(b) * _s(n) - lambda2 * c * _s(n)
+            paper: Floats = _s(a) * _s(b) * _s(n) - lambda2 * c * _s(n)
+            return paper
         if self.form == "authors":
             m, star = a + b, w["m_null"][row]
             return _s(m + n) * _s(m) * _s(n) - lambda2 * _s(star + n) * _s(star) * _s(n)
