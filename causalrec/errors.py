@@ -11,6 +11,7 @@ Every error the project raises on purpose.
     │   ├── BundleCorrupt    truncated, edited, unreadable, or holding NaN
     │   └── BundleMismatch   whole, but of another schema, form or shape than asked for
     ├── RequestError         a caller's value that cannot be answered: names field, value, way out
+    ├── NotReady             the service has no bundle to answer from, yet or any more
     └── Overloaded           too much work is waiting; says when to come back
 
 A message says what happened, the value, and the way out.
@@ -68,6 +69,10 @@ class RequestError(CausalRecError):
         self.field = field
         self.value = value
         self.detail = detail
+
+
+class NotReady(CausalRecError):
+    """The service has no bundle to answer from: not yet loaded, or already stopping."""
 
 
 class Overloaded(CausalRecError):

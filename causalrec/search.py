@@ -168,13 +168,6 @@ class Searcher:
         terms = self.weights.terms(user, torch.from_numpy(rows))
         return self._rounded(terms, user, lambda2)
 
-    def ranks(self, user: UserVectors, lambda2: float, rows: Rows, excluded: Rows) -> Rows:
-        """The rank (from 1) that each of `rows` has among all items outside `excluded` at λ2."""
-        whole = self.scan(user, lambda2, len(self.weights.gamma_i) - len(excluded), excluded)
-        place = np.zeros(len(self.weights.gamma_i), dtype=np.int64)
-        place[whole.rows] = np.arange(1, len(whole.rows) + 1)
-        return place[rows]
-
     def _search(self, user: UserVectors, lambda2: float, k: int, excluded: Rows, candidates: int) -> TopK:
         null, n_range = float(user.null), self._n_range(user)
         selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(excluded))

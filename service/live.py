@@ -7,17 +7,13 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from causalrec.bundle import read_bundle
-from causalrec.errors import BundleMismatch, CausalRecError, RequestError
+from causalrec.errors import BundleMismatch, NotReady, RequestError
 from causalrec.golden import check_answer
 from causalrec.manifest import Golden, Manifest
 from service.ranking import Ranker
 from service.schemas import RecommendationRequest
 
 log = logging.getLogger(__name__)
-
-
-class NotReady(CausalRecError):
-    """No bundle is being served: not yet, or no longer."""
 
 
 class Live:

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from causalrec import errors
 from causalrec.errors import CausalRecError
-from service.live import NotReady
 
 MEDIA_TYPE: Final = "application/problem+json"
 LONGEST = 100  # characters of a caller's value or field name that are given back
@@ -46,7 +45,7 @@ BY_ERROR: Mapping[type[CausalRecError], Kind] = {
     errors.BundleMismatch: INTERNAL,
     errors.RequestError: INVALID,
     errors.Overloaded: OVERLOADED,
-    NotReady: NOT_READY,
+    errors.NotReady: NOT_READY,
 }
 BY_STATUS: Mapping[int, Kind] = {
     kind.status: kind for kind in (UNREADABLE, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_MEDIA_TYPE, INTERNAL)

@@ -128,17 +128,6 @@ def test_k_above_the_candidates_and_above_the_catalogue(make_weights: MakeWeight
     assert len(searcher.top_k(weights.user(0), 0.5, 100, NONE).rows) == 40
 
 
-def test_ranks_are_places_in_the_whole_ranking(make_weights: MakeWeights) -> None:
-    """ranks() gives each row its place among all items that are not excluded."""
-    weights = make_weights("authors")
-    excluded = np.array([4, 8])
-    expected = oracle.ranking(weights, 3, 0.0, [4, 8])
-
-    ranks = Searcher(weights).ranks(weights.user(3), 0.0, np.array([0, 1, 2]), excluded)
-
-    assert ranks.tolist() == [expected.index(item) + 1 for item in (0, 1, 2)]
-
-
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from([0.0, 0.1, 0.25, -1.0, 3.0]), min_size=1, max_size=40), st.integers(0, 45))
 def test_best_first_is_a_stable_sort(values: list[float], k: int) -> None:
