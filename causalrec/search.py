@@ -115,8 +115,7 @@ class Searcher:
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         self._slack = 2 * vectors.shape[1] * 2.0**-24 * float(norms.max(initial=0.0))
         self._e_norm = float(weights.e.double().norm(dim=1).max())
-        bias = weights.visual_bias
-        self._bias_range = (0.0, 0.0) if bias is None else (float(bias.min()), float(bias.max()))
+        self._bias = 0.0 if weights.visual_bias is None else float(weights.visual_bias.abs().max())
         chosen = np.random.default_rng(0).permutation(len(vectors))[:SAMPLE]
         self._sample: Rows = np.sort(chosen).astype(np.int64)
         self._sample_items = weights.items.take(torch.from_numpy(self._sample))
@@ -172,18 +171,19 @@ class Searcher:
         null, n_range = float(user.null), self._n_range(user)
         selector = faiss.IDSelectorNot(faiss.IDSelectorBatch(excluded))
         parameters = faiss.SearchParameters(sel=selector) if len(excluded) else None  # type: ignore[call-arg]
-        point = self._guess(user, lambda2, k, excluded)
+        cloud, point, tau = self._guess(user, lambda2, k, excluded)
         pool = np.empty(0, dtype=np.int64)
         best = TopK(pool, np.empty(0), "none", 0)
         for width in (min(candidates, max(100, 4 * k)), candidates, candidates):
-            plane = tangent.bound(self.weights.form, point, null, lambda2, n_range)
+            plane = tangent.bound(self.weights.form, point, tau, null, lambda2, n_range, cloud)
             query = query_vector(self.weights, user, plane.weights)
             products, found = self._index.search(query[None], width, params=parameters)
             pool = np.union1d(pool, found[0])
             terms = self.weights.terms(user, torch.from_numpy(pool))
             scores = self._rounded(terms, user, lambda2)
             order = best_first(scores, pool, k)
-            threshold = plane.threshold(float(scores[order[-1]]) - 10.0**-DECIMALS)
+            tau = float(scores[order[-1]])
+            threshold = plane.threshold(tau - 10.0**-DECIMALS)
             slack = self._slack * float(np.linalg.norm(query.astype(np.float64)))
             held = float(products[0, -1]) < threshold - slack
             best = TopK(pool[order], scores[order], "certificate" if held else "none", len(pool))
@@ -192,18 +192,27 @@ class Searcher:
             point = _mean_point(terms, torch.from_numpy(order))
         return best
 
-    def _guess(self, user: UserVectors, lambda2: float, k: int, excluded: Rows) -> tangent.Point:
-        """The mean logits of the sample's best, as many as the user's top has in a sample of this size."""
-        gamma, theta = user.gamma.float(), user.theta.float()
-        terms = equations.pair_terms(gamma, theta, self._sample_items)
-        scores = equations.score(self.weights.form, terms, user.null.float(), lambda2)
-        scores[torch.from_numpy(np.isin(self._sample, excluded))] = -torch.inf
-        share = k * len(self._sample) / len(self.weights.gamma_i)
-        return _mean_point(terms, scores.topk(min(max(5, round(share)), len(scores))).indices)
+    def _guess(self, user: UserVectors, lambda2: float, k: int, excluded: Rows) -> tuple[Terms, tangent.Point, float]:
+        """
+        Where the user's top lies, from the sample: its terms, the mean logits of its best and the last one's score,
+        taken to the quantile that k is of the catalogue.
+        """
+        terms = equations.pair_terms(user.gamma.float(), user.theta.float(), self._sample_items)
+        free = torch.from_numpy(~np.isin(self._sample, excluded))
+        cloud = Terms(*(part[free] for part in terms)) if bool(free.any()) else terms
+        scores = equations.score(self.weights.form, cloud, user.null.float(), lambda2)
+        share = k * len(scores) / len(self.weights.gamma_i)
+        best = scores.topk(min(max(5, round(share)), len(scores)))
+        return cloud, _mean_point(cloud, best.indices), float(best.values[-1])
 
     def _n_range(self, user: UserVectors) -> tuple[float, float]:
-        reach = float(user.theta.double().norm()) * self._e_norm * (1 + 1e-6)
-        return -reach + self._bias_range[0], reach + self._bias_range[1]
+        """Limits of the user's notice over the catalogue, float32 with its error: only the authors' form reads them."""
+        if self.weights.form != "authors":
+            return 0.0, 0.0
+        theta, bias = user.theta.float(), self.weights.visual_bias
+        notice = self.weights.e @ theta if bias is None else self.weights.e @ theta + bias
+        error = 2 * (len(theta) + 1) * 2.0**-24 * (float(theta.norm()) * self._e_norm + self._bias)
+        return float(notice.min()) - error, float(notice.max()) + error
 
     def _rounded(self, terms: Terms, user: UserVectors, lambda2: float) -> NDArray[np.float64]:
         exact: NDArray[np.float64] = equations.score(self.weights.form, terms, user.null.double(), lambda2).numpy()

@@ -12,11 +12,13 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from causalrec.equations import Form
+from causalrec.equations import Form, Terms
 
-CELLS = 1024  # of the notice axis in the authors' form: finer is tighter, any number is rigorous
+CELLS = 512  # of the notice axis in the authors' form: finer is tighter, any number is rigorous
 LOGIT_LIMIT = 60.0  # σ is 1 or 0 in float64 beyond it
 BISECTIONS = 36
+_STEEP = torch.logspace(-2.5, 1, 24, dtype=torch.float64)
+SLOPES = torch.cat([-_STEEP.flip(0), torch.zeros(1, dtype=torch.float64), _STEEP])  # values of w_n tried
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,9 @@ class Slope:
 @dataclass(frozen=True)
 class Boundary:
     """
-    The authors' form: y rises with m for every n, so {y ≥ τ} is {m ≥ g(n)}; g is bounded from below on cells of n.
+    The authors' form: y rises with m for every n, so {y ≥ τ} is {m ≥ g(n)}, and any weights (1, 1, w_n) give a bound.
 
-    On a cell [l, r], y ≤ σ(r)σ(m)σ(m+r) − λ2·σ(m*)σ(l)σ(m*+l); the m at which this reaches τ, by bisection and its
-    lower end taken, gives the cell's smallest w_m·m + w_n·n. n_range must cover every item's notice logit.
+    n_range must cover every item's notice logit; the narrower, the tighter.
     """
 
     weights: tuple[float, float, float]
@@ -92,62 +93,96 @@ class Boundary:
     def threshold(self, tau: float) -> float:
         if tau <= 0:
             return -math.inf
-        w_m, _, w_n = self.weights
-        edges = torch.linspace(*self.n_range, CELLS + 1, dtype=torch.float64)
+        frontier = Frontier.of(tau, self.null, self.lambda2, self.n_range)
+        return float(frontier.thresholds(torch.tensor([self.weights[2]], dtype=torch.float64)))
+
+
+@dataclass(frozen=True)
+class Frontier:
+    """
+    g(n), the least m with which an item of notice n reaches τ, from below on cells [left, right] of n, each [cells].
+
+    On a cell, y ≤ σ(r)σ(m)σ(m+r) − λ2·σ(m*)σ(l)σ(m*+l); least is the lower end of a bisection for the m at which this
+    reaches τ. Cells in which nothing reaches it are left out.
+    """
+
+    left: Tensor
+    right: Tensor
+    least: Tensor
+
+    @classmethod
+    def of(cls, tau: float, null: float, lambda2: float, n_range: tuple[float, float]) -> "Frontier":
+        """The frontier of τ > 0 for one user's m* and λ2."""
+        edges = torch.linspace(*n_range, CELLS + 1, dtype=torch.float64)
         left, right = edges[:-1], edges[1:]
-        null = torch.tensor(self.null, dtype=torch.float64)
-        needed = tau + self.lambda2 * null.sigmoid() * left.sigmoid() * (null + left).sigmoid()
-        low = torch.full_like(left, -LOGIT_LIMIT)
-        high = torch.full_like(left, LOGIT_LIMIT)
-        reachable = self._most(high, right) >= needed
-        if not reachable.any():
-            return math.inf
+        star = torch.tensor(null, dtype=torch.float64)
+        needed = tau + lambda2 * star.sigmoid() * left.sigmoid() * (star + left).sigmoid()
+        reachable = right.sigmoid() >= needed  # the most it can be, with m beyond every bound
+        left, right, needed = left[reachable], right[reachable], needed[reachable]
+        low, high = torch.full_like(left, -LOGIT_LIMIT), torch.full_like(left, LOGIT_LIMIT)
+        sigma = right.sigmoid()
         for _ in range(BISECTIONS):
             middle = (low + high) / 2
-            enough = self._most(middle, right) >= needed
+            enough = sigma * middle.sigmoid() * (middle + right).sigmoid() >= needed
             high = torch.where(enough, middle, high)
             low = torch.where(enough, low, middle)
-        least = w_m * low + torch.minimum(w_n * left, w_n * right)
-        return float(least[reachable].min()) - 1e-9  # float64 rounding of the sums above
+        return cls(left, right, low)
 
-    @staticmethod
-    def _most(m: Tensor, right: Tensor) -> Tensor:
-        return right.sigmoid() * m.sigmoid() * (m + right).sigmoid()
+    def thresholds(self, slopes: Tensor) -> Tensor:
+        """For each w_n in `slopes` [S]: what m + w_n·n is at least, wherever y ≥ τ; +∞ where that is nowhere."""
+        if not len(self.least):
+            return torch.full_like(slopes, torch.inf)
+        w_n = slopes[:, None]
+        lowest = (self.least + torch.minimum(w_n * self.left, w_n * self.right)).amin(1)
+        return lowest - 1e-9  # float64 rounding of the sums above
+
+    def best_slope(self, cloud: Terms) -> float:
+        """The w_n that leaves fewest items of `cloud`, a sample of the catalogue, at or above its threshold."""
+        m, n = (cloud.a + cloud.b).double(), cloud.n.double()
+        left_over = (m + SLOPES[:, None] * n >= self.thresholds(SLOPES)[:, None]).sum(1)
+        fewest = (left_over == left_over.min()).nonzero().squeeze(1)
+        return float(SLOPES[fewest[len(fewest) // 2]])
 
 
-def bound(form: Form, point: Point, null: float, lambda2: float, n_range: tuple[float, float]) -> Bound:
+def bound(
+    form: Form, point: Point, tau: float, null: float, lambda2: float, n_range: tuple[float, float], cloud: Terms
+) -> Bound:
     """
-    The plane to search with at `point` for one user and λ2.
+    The plane to search with for one user and λ2.
 
     Args:
+        point: where the paper's tangent touches.
+        tau: a guess of the score to beat; it tightens the bound and never makes it wrong.
         null: the user's c_u (paper) or m* (authors).
         n_range: lower and upper limit of the user's notice logit over the catalogue.
+        cloud: the user's terms with a sample of the catalogue.
     """
     if form == "additive":
         return Plane((1.0, 1.0, 1.0 - lambda2))
     if form == "authors":
-        return Boundary(_authors_slope(point, null, lambda2), null, lambda2, n_range)
+        if tau > 0:
+            slope = Frontier.of(tau, null, lambda2, n_range).best_slope(cloud)
+            return Boundary((1.0, 1.0, slope), null, lambda2, n_range)
+        return Boundary(_authors_gradient(point, null, lambda2), null, lambda2, n_range)
     removed = lambda2 * null
     sigma_a, sigma_b, sigma_n = (_sigmoid(logit) for logit in (point.a, point.b, point.n))
     h = sigma_a * sigma_b
     if h - removed <= 1e-12:
-        slope = (h * (1 - sigma_a), h * (1 - sigma_b), (1 - sigma_n) * (h - removed))
-        return Slope(_unit(slope))
+        return Slope(_unit((h * (1 - sigma_a), h * (1 - sigma_b), (1 - sigma_n) * (h - removed))))
     steep = h / (h - removed)
     weights = (steep * (1 - sigma_a), steep * (1 - sigma_b), 1 - sigma_n)
     at_point = weights[0] * point.a + weights[1] * point.b + weights[2] * point.n
     return Tangent(weights, at_point - math.log(sigma_n) - math.log(h - removed))
 
 
-def _authors_slope(point: Point, null: float, lambda2: float) -> tuple[float, float, float]:
+def _authors_gradient(point: Point, null: float, lambda2: float) -> tuple[float, float, float]:
+    """∂y/∂(m, m, n), divided by its first part."""
     m, n = point.a + point.b, point.n
     kept = _sigmoid(m + n) * _sigmoid(m) * _sigmoid(n)
     taken = lambda2 * _sigmoid(null + n) * _sigmoid(null) * _sigmoid(n)
     by_m = kept * (_sigmoid(-m - n) + _sigmoid(-m))
     by_n = kept * (_sigmoid(-m - n) + _sigmoid(-n)) - taken * (_sigmoid(-null - n) + _sigmoid(-n))
-    w_m, _, w_n = _unit((max(by_m, 1e-300), 0.0, by_n))
-    w_m = max(w_m, 1e-6)  # Boundary needs w_m > 0
-    return w_m, w_m, w_n
+    return 1.0, 1.0, by_n / max(by_m, 1e-12)
 
 
 def _unit(slope: tuple[float, float, float]) -> tuple[float, float, float]:
