@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from causalrec.search import Rows, Searcher, TopK, best_first
+from causalrec.search import DECIMALS, Rows, Searcher, TopK, best_first
 
 CONSTANT = 60  # of reciprocal rank fusion: how much the first places outweigh the later ones
 KEPT = 8  # fused rankings kept, one per λ2
@@ -38,7 +38,8 @@ class ColdRanking:
     def _fuse(self, lambda2: float) -> NDArray[np.float64]:
         nobody, nothing = self._searcher.weights.mean_user(), np.empty(0, dtype=np.int64)
         by_score = self._searcher.scan(nobody, lambda2, len(self._by_popularity), nothing)
-        return 1 / (CONSTANT + places(by_score.rows)) + 1 / (CONSTANT + self._by_popularity)
+        fused = 1 / (CONSTANT + places(by_score.rows)) + 1 / (CONSTANT + self._by_popularity)
+        return np.round(fused, DECIMALS)
 
 
 def places(order: Rows) -> Rows:

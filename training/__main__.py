@@ -5,7 +5,7 @@ import logging
 import sys
 from pathlib import Path
 
-from causalrec.bundle import read_bundle
+from causalrec.bundle import read_bundle, read_manifest
 from causalrec.errors import CausalRecError, ConfigError
 from training.config import RunConfig, as_toml, read_config
 from training.evaluate import sweep_rows
@@ -13,6 +13,8 @@ from training.metrics import Bootstrap
 from training.prepare import prepare
 from training.report import describe, sweep_table
 from training.run import finish, run, sweep, trained_model
+
+log = logging.getLogger(__name__)
 
 EPILOG = """\
 examples:
@@ -61,6 +63,7 @@ def _dispatch(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
         path = finish(config, prepared, trained_model(config, prepared), quiet=options.quiet)
     else:
         path = run(config, options.data, resume=options.resume, skip_bad=options.skip_bad, quiet=options.quiet)
+    log.info("%s", describe(read_manifest(path)))
     print(path)
     return 0
 

@@ -10,6 +10,7 @@ The service runs as a process of its own and is asked over HTTP, as a shop would
 import argparse
 import json
 import logging
+import signal
 import socket
 import subprocess
 import sys
@@ -52,6 +53,7 @@ class Comparison:
 
 def demo(folder: Path, port: int, *, once: bool) -> None:
     """Runs the demo; returns when the service ends (Ctrl-C), or after the explanation with `once`."""
+    port = free_port(port)
     _say("1/4  making the simulated shop: 800 products with drawn pictures, 1,000 people who click on them")
     shop = make_shop(ShopConfig())
     data = write_shop(shop, folder / "shop")
@@ -71,18 +73,20 @@ def demo(folder: Path, port: int, *, once: bool) -> None:
             server.wait()
 
 
-@contextmanager
-def serving(bundle: Path, port: int) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
-    """`python -m service` on `bundle`, ready; ended on leaving. Raises: ConfigError when it does not become ready."""
+def free_port(port: int) -> int:
+    """`port` itself, or any free one for 0. Raises: ConfigError when it is taken."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise ConfigError(
-                f"port {port} is taken ({error.strerror}); choose another: make demo PORT=8001"
-            ) from error
-        port = probe.getsockname()[1]
+            raise ConfigError(f"port {port} is taken ({error.strerror}); use another: make demo PORT=8001") from error
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def serving(bundle: Path, port: int) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+    """`python -m service` on `bundle`, ready; ended on leaving. Raises: ConfigError when it does not become ready."""
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "service", "--bundle", str(bundle), "--port", str(port), "--log-level", "warning"]
     server = subprocess.Popen(command)
@@ -93,10 +97,8 @@ def serving(bundle: Path, port: int) -> Iterator[tuple["subprocess.Popen[bytes]"
                 raise ConfigError("the service did not become ready; its own message stands above")
             time.sleep(0.05)
         yield server, address
-    except KeyboardInterrupt:
-        pass
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # without the grace that SIGTERM gives load balancers
         server.wait()
 
 

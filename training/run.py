@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 
 from causalrec.errors import DataError
-from causalrec.manifest import Manifest
 from causalrec.model import CausalRec
 from causalrec.weights import Weights
 from training import checkpoint
@@ -18,7 +17,6 @@ from training.export import export, served_weights
 from training.fit import fit, pick_device
 from training.metrics import Relevant
 from training.prepare import Prepared, prepare
-from training.report import describe
 from training.sampling import Sampler
 
 log = logging.getLogger(__name__)
@@ -86,10 +84,7 @@ def train(config: RunConfig, prepared: Prepared, *, resume: bool = False, quiet:
 def finish(config: RunConfig, prepared: Prepared, model: CausalRec, *, quiet: bool = False) -> Path:
     """Evaluates the model on validation and test and exports it."""
     valid, test = sweep(config, prepared, served_weights(config, prepared, model), quiet=quiet)
-    path = export(config, prepared, model, valid, test)
-    manifest = Manifest.model_validate_json((path / "manifest.json").read_bytes())
-    log.info("%s", describe(manifest))
-    return path
+    return export(config, prepared, model, valid, test)
 
 
 def sweep(
