@@ -13,7 +13,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    sync_directory(path.parent)
+    sync(path.parent)
 
 
 def write_directory_atomically(directory: Path, files: dict[str, bytes]) -> None:
@@ -30,13 +30,13 @@ def write_directory_atomically(directory: Path, files: dict[str, bytes]) -> None
     try:
         for name, content in files.items():
             _write_synced(temporary / name, content)
-        sync_directory(temporary)
+        sync(temporary)
         if directory.exists():
             raise FileExistsError(directory)
         temporary.rename(directory)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    sync_directory(parent)
+    sync(parent)
 
 
 def link_atomically(link: Path, target: str) -> None:
@@ -47,7 +47,7 @@ def link_atomically(link: Path, target: str) -> None:
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
     temporary.replace(link)
-    sync_directory(link.parent)
+    sync(link.parent)
 
 
 def remove_leftovers(parent: Path) -> None:
@@ -62,9 +62,9 @@ def remove_leftovers(parent: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def sync_directory(directory: Path) -> None:
-    """Makes the names in `directory` durable."""
-    handle = os.open(directory, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Makes a file's content, or the names in a directory, durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
@@ -72,10 +72,8 @@ def sync_directory(directory: Path) -> None:
 
 
 def _write_synced(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(content)
+    sync(path)
 
 
 def _alive(process: int) -> bool:

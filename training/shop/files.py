@@ -11,7 +11,6 @@ A shop on disk, in the layout that training reads, with the truth beside the log
 import errno
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from pydantic import ValidationError
 from tqdm import tqdm
 
 from causalrec.errors import DataError
+from causalrec.files import sync
 from training.shop.catalogue import BRANDS, MATERIALS, SHOWN
 from training.shop.pictures import draw_picture
 from training.shop.world import Shop, ShopConfig, make_shop, picture_rng
@@ -59,7 +59,7 @@ def write_shop(shop: Shop, directory: Path) -> Path:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             return _reused(shop, directory)  # another process finished first
-        _sync_entry(directory.parent)
+        sync(directory.parent)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return directory
@@ -179,12 +179,4 @@ def _sha256(path: Path) -> str:
 def _sync(directory: Path) -> None:
     """Everything under `directory` is on the disk, not only in its cache."""
     for path in [*directory.rglob("*"), directory]:
-        _sync_entry(path)
-
-
-def _sync_entry(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(path)
