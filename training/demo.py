@@ -66,11 +66,17 @@ def demo(folder: Path, port: int, *, once: bool) -> None:
         _say("4/4  asking for one user's top 10, at λ2 = 0 and at the default\n")
         print(explain(shop, read_bundle(path), address), flush=True)
         if not once:
-            print(
-                f"\nserving at {address} until Ctrl-C; try {address}/docs in a browser, or the curl lines above",
-                flush=True,
-            )
-            server.wait()
+            print(f"\nserving at {address} until Ctrl-C; {address}/docs describes every request", flush=True)
+            _wait(server)
+
+
+def _wait(server: "subprocess.Popen[bytes]") -> None:
+    try:
+        server.wait()
+    except KeyboardInterrupt:
+        print("\nstopped", flush=True)
+        return
+    raise ConfigError(f"the service ended by itself (exit code {server.returncode}); its own message stands above")
 
 
 def free_port(port: int) -> int:
