@@ -60,6 +60,27 @@ def test_no_item_of_the_authors_form_is_missed(point: Point, star: float, lambda
                 assert _worst_gap("authors", point, star, lambda2, terms, tau, guess) >= -1e-9
 
 
+@pytest.mark.parametrize("lambda2", [0.0, 0.8, 1.5])
+def test_items_on_the_frontier_reach_every_slopes_threshold(lambda2: float) -> None:
+    """The tightest case: items that score exactly τ, all along the notice axis, under every slope there is to choose."""
+    tau, null, n_range = 0.2, 0.3, (-7.0, 9.0)
+    n = torch.linspace(*n_range, 20_001, dtype=torch.float64)
+    star = torch.tensor(null, dtype=torch.float64)
+    low, high = torch.full_like(n, -60.0), torch.full_like(n, 60.0)
+    for _ in range(80):
+        middle = (low + high) / 2
+        reached = equations.score("authors", Terms(middle, torch.zeros_like(n), n), star, lambda2) >= tau
+        low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
+    on = equations.score("authors", Terms(high, torch.zeros_like(n), n), star, lambda2) >= tau
+
+    thresholds = Frontier.of(tau, null, lambda2, n_range).thresholds(SLOPES)
+
+    for slope, threshold in zip(SLOPES, thresholds, strict=True):
+        least = float((high + slope * n)[on].min())
+        assert least >= float(threshold)
+        assert abs(float(slope)) > 1 or least - float(threshold) < 0.2  # and not by being loose
+
+
 def test_the_slope_chosen_leaves_few_items() -> None:
     """In the authors' form with λ2 above 1, the slope picked from a sample is near the best of all that were tried."""
     terms = _cloud(1, count=20_000, scale=2.0)

@@ -33,10 +33,10 @@ def test_metrics_are_those_of_an_independent_library(seed: int) -> None:
 
 
 def test_ties_are_broken_by_row() -> None:
-    """Among equal scores the smaller row ranks first: here the relevant item is third."""
-    scores = torch.tensor([[0.5, 0.5, 0.5, 0.9]])
+    """Among four equal scores below a better one, the relevant item in the second row ranks third."""
+    scores = torch.tensor([[0.5, 0.5, 0.5, 0.5, 0.9]])
 
-    found = judge(scores, torch.tensor([[3, 0, 1]]), torch.tensor([[False, True, False, False]]), 3)
+    found = judge(scores, torch.tensor([[4, 0, 1]]), torch.tensor([[False, True, False, False, False]]), 3)
 
     assert found["MRR"].tolist() == [1 / 3]
 

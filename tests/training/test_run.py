@@ -78,6 +78,28 @@ def test_every_form_becomes_a_bundle_that_beats_popularity(tmp_path: Path, data:
         assert [bundle.items.ids[item] for item in answer.rows] == [item.item_id for item in golden.items]
 
 
+def test_held_out_sets_are_disjoint_and_what_they_say(tmp_path: Path, data: Path) -> None:
+    """Clicks by the split, liked by rating, purchases by their own part; nothing is in two parts or in training."""
+    prepared = prepare(small_config(tmp_path), data)
+    interactions, parts = prepared.dataset.interactions, prepared.split
+    assert interactions.rating is not None
+
+    pairs = {
+        (part, name): {(user, item) for user in relevant.users.tolist() for item in relevant.pairs.items(user).tolist()}
+        for part, sets in (("valid", prepared.valid), ("test", prepared.test))
+        for name, relevant in sets.items()
+    }
+
+    for name in ("clicks", "liked", "purchases"):
+        assert pairs["valid", name]
+        assert not pairs["valid", name] & pairs["test", name]
+    trained = set(zip(interactions.user[parts.train].tolist(), interactions.item[parts.train].tolist(), strict=True))
+    assert not trained & (pairs["valid", "clicks"] | pairs["test", "clicks"])
+    held = parts.valid[interactions.rating[parts.valid] >= 4]
+    liked = set(zip(interactions.user[held].tolist(), interactions.item[held].tolist(), strict=True))
+    assert pairs["valid", "liked"] == liked
+
+
 def test_resuming_gives_what_an_unbroken_run_gives(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted in the middle of the fourth epoch and resumed: the same weights to the bit."""
     config = small_config(tmp_path)
