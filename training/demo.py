@@ -58,7 +58,7 @@ def demo(folder: Path, port: int, *, once: bool) -> None:
     shop = make_shop(ShopConfig())
     data = write_shop(shop, folder / "shop")
     _say("2/4  training on the clicks (the purchases are kept to judge by) and exporting the bundle")
-    config = read_config(Path(__file__).parent / "runs" / "demo.toml")
+    config = read_config(Path(__file__).parent / "runs" / "shop.toml")
     out = {"export": config.export.model_copy(update={"out": folder / "bundles"})}
     path = run(config.model_copy(update=out), data)
     _say(f"3/4  serving {path}")

@@ -62,7 +62,7 @@ def test_no_item_of_the_authors_form_is_missed(point: Point, star: float, lambda
 
 @pytest.mark.parametrize("lambda2", [0.0, 0.8, 1.5])
 def test_items_on_the_frontier_reach_every_slopes_threshold(lambda2: float) -> None:
-    """The tightest case: items that score exactly τ, all along the notice axis, under every slope there is to choose."""
+    """The tightest case: items scoring exactly τ, all along the notice axis, under every slope there is to choose."""
     tau, null, n_range = 0.2, 0.3, (-7.0, 9.0)
     n = torch.linspace(*n_range, 20_001, dtype=torch.float64)
     star = torch.tensor(null, dtype=torch.float64)

@@ -27,7 +27,7 @@ def test_the_demo_ends_with_an_explanation(tmp_path: Path) -> None:
     assert len(re.findall(r"^\| \d+ ", demo.stdout, re.MULTILINE)) == 10
     assert "out:" in demo.stdout
     assert "in:" in demo.stdout
-    bundle = read_bundle(tmp_path / "bundles" / "demo")
+    bundle = read_bundle(tmp_path / "bundles" / "shop")
     assert bundle.manifest.lambda2.basis == "purchases"
     assert bundle.manifest.diagnostics.warnings() == []
     port = int(re.findall(r"127\.0\.0\.1:(\d+)", demo.stdout)[0])

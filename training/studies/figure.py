@@ -1,7 +1,7 @@
 """
 The README's picture: one user's list at λ2 = 0 and at the bundle's default, from the simulated shop.
 
-    python -m training.studies.figure --bundle .cache/demo/bundles/demo --shop .cache/demo/shop --out dial.png
+    python -m training.studies.figure --bundle .cache/demo/bundles/shop --shop .cache/demo/shop --out dial.png
 """
 
 import argparse
