@@ -1,5 +1,6 @@
 """From a trained model and its evaluation to a bundle on disk."""
 
+import logging
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,8 @@ from training.diagnostics import diagnose
 from training.evaluate import Evaluation, sweep_rows
 from training.metrics import Bootstrap
 from training.prepare import Prepared
+
+log = logging.getLogger(__name__)
 
 GOLDEN_LAMBDA2 = (0.0, 1.0, 2.0)
 GOLDEN_K = 20
@@ -62,6 +65,8 @@ def export(config: RunConfig, prepared: Prepared, model: CausalRec, valid: Evalu
         run=config.model_dump(mode="json"),
         files={},
     )
+    for warning in manifest.diagnostics.warnings():
+        log.warning("WARNING: %s", warning)
     golden = golden_answers(searcher, users, items, seen, config.export.golden_users)
     visual = Visual(
         prepared.backbone,

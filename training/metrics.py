@@ -12,6 +12,8 @@ from causalrec.manifest import Interval
 
 Values = NDArray[np.float64]
 
+PART = 10_000_000  # counts multiplied at a time
+
 
 @dataclass(frozen=True)
 class Relevant:
@@ -80,17 +82,20 @@ class Bootstrap:
 
     def __init__(self, resamples: int, seed: int) -> None:
         self._resamples, self._seed = resamples, seed
-        self._counts: dict[int, Values] = {}
+        self._counts: dict[int, NDArray[np.uint8]] = {}
 
     def interval(self, values: Values) -> Interval:
         """Mean and 95 % interval of `values` [users]."""
-        means = self._weights(len(values)) @ values / len(values)
+        counts = self._drawn(len(values))
+        parts = np.array_split(counts, max(1, counts.size // PART))
+        means = np.concatenate([part.astype(np.float64) @ values for part in parts]) / len(values)
         low, high = np.quantile(means, [0.025, 0.975])
         return Interval(mean=float(values.mean()), low=float(low), high=float(high))
 
-    def _weights(self, users: int) -> Values:
+    def _drawn(self, users: int) -> NDArray[np.uint8]:
+        """How often each user was drawn, [resamples, users], the same for every call with as many users."""
         if users not in self._counts:
             rng = np.random.default_rng([self._seed, users])
-            draws = rng.multinomial(users, np.full(users, 1.0 / users), size=self._resamples)
-            self._counts = {users: draws.astype(np.float64)} | dict(list(self._counts.items())[:3])
+            drawn = [rng.multinomial(users, np.full(users, 1.0 / users)) for _ in range(self._resamples)]
+            self._counts[users] = np.stack([counts.astype(np.uint8) for counts in drawn])
         return self._counts[users]

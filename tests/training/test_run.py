@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -170,6 +171,17 @@ def test_a_diverging_loss_is_an_error_that_names_the_way_out(tmp_path: Path, dat
         run(config, data, quiet=True)
 
     assert not (tmp_path / "bundles").exists()
+
+
+def test_a_dead_dial_is_said_loudly_at_export(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Pictures that all look the same leave λ2 nothing to remove: the export warns, the manifest says so."""
+    data = write_data(tmp_path / "data")
+    np.save(data / "features.npy", np.ones((80, 20), dtype=np.float32))
+
+    path = run(small_config(tmp_path), data, quiet=True)
+
+    assert read_bundle(path).manifest.diagnostics.dead
+    assert "THE DIAL IS DEAD" in caplog.text
 
 
 def test_the_command_line_trains_inspects_evaluates_and_exports(
