@@ -170,8 +170,8 @@ def _timm(name: str, device: torch.device) -> Backbone:
         raise ConfigError(f"images.backbone = {name!r} needs timm: pip install timm, or use {LITE0!r}") from error
     try:
         network = timm.create_model(name.removeprefix("timm:"), pretrained=True, num_classes=0)
-    except RuntimeError as error:
-        raise ConfigError(f"images.backbone = {name!r}: {error}") from error
+    except (RuntimeError, OSError) as error:  # an unknown model; weights that are not here and cannot be fetched
+        raise ConfigError(f"images.backbone = {name!r}: timm cannot make it ({error}); or use {LITE0!r}") from error
     network.eval().requires_grad_(False)
     prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
     with torch.inference_mode():

@@ -16,7 +16,15 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from causalrec.equations import Form
-from causalrec.errors import BundleCorrupt, BundleError, BundleMismatch, BundleMissing, DataError, ShapeError
+from causalrec.errors import (
+    BundleCorrupt,
+    BundleError,
+    BundleMismatch,
+    BundleMissing,
+    ConfigError,
+    DataError,
+    ShapeError,
+)
 from causalrec.files import link_atomically, write_directory_atomically
 from causalrec.ids import Vocabulary
 from causalrec.manifest import SCHEMA_VERSION, FileEntry, Golden, Manifest, TensorEntry
@@ -77,7 +85,8 @@ def write_bundle(bundle: Bundle, out: Path) -> Path:
     leaves the bundles and the link that were there. The same content written twice is one bundle.
 
     Returns: the bundle's directory.
-    Raises: BundleCorrupt when an array holds NaN or infinity (nothing is written); ShapeError; OSError.
+    Raises: BundleCorrupt when an array holds NaN or infinity (nothing is written); ConfigError when something that is
+        no link stands where the link NAME belongs; OSError.
     """
     contents = _contents(bundle)
     files = {name: _entry(name, content) for name, content in contents.items()}
@@ -90,7 +99,13 @@ def write_bundle(bundle: Bundle, out: Path) -> Path:
             raise BundleCorrupt(f"{target} is in the way and damaged; remove it and export again ({error})") from error
     else:
         write_directory_atomically(target, {**contents, "manifest.json": manifest.as_json()})
-    link_atomically(out / manifest.name, target.name)
+    link = out / manifest.name
+    try:
+        link_atomically(link, target.name)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{link} is in the way of the link to {target.name}, which is written; move it, or choose another name"
+        ) from error
     return target
 
 

@@ -1,8 +1,10 @@
 """The backbone against features made elsewhere with the same weights, and against bytes that are no picture."""
 
 import io
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -180,7 +182,20 @@ def test_an_unknown_backbone_says_which_there_are(name: str) -> None:
 
 def test_timm_is_asked_for_by_name_where_it_is_absent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without timm the message says what to install."""
-    monkeypatch.setitem(__import__("sys").modules, "timm", None)
+    monkeypatch.setitem(sys.modules, "timm", None)
 
     with pytest.raises(ConfigError, match="pip install timm"):
+        load_backbone("timm:resnet50")
+
+
+@pytest.mark.parametrize("failure", [RuntimeError("Unknown model"), FileNotFoundError("weights cannot be fetched")])
+def test_what_timm_cannot_make_is_said_without_a_traceback(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
+    """Unknown models, and weights that are not here and cannot be fetched, end in one clear error."""
+
+    def create_model(*_: object, **__: object) -> None:
+        raise failure
+
+    monkeypatch.setitem(sys.modules, "timm", SimpleNamespace(create_model=create_model))
+
+    with pytest.raises(ConfigError, match=rf"timm:resnet50.*{failure}.*efficientnet_lite0"):
         load_backbone("timm:resnet50")

@@ -13,7 +13,7 @@ import safetensors.torch
 import torch
 
 from causalrec.bundle import FILES, read_bundle, write_bundle
-from causalrec.errors import BundleCorrupt, BundleError, BundleMismatch, BundleMissing
+from causalrec.errors import BundleCorrupt, BundleError, BundleMismatch, BundleMissing, ConfigError
 from causalrec.manifest import FileEntry, Manifest, TensorEntry
 from tests.bundles import make_bundle
 from tests.causalrec.conftest import FORMS
@@ -185,6 +185,18 @@ def test_arrays_with_nan_are_not_written(tmp_path: Path) -> None:
         write_bundle(broken, tmp_path)
 
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_stands_where_the_link_belongs_is_left_alone(tmp_path: Path) -> None:
+    """A folder of somebody's with the bundle's name is named and kept; the bundle itself is there."""
+    name = make_bundle("paper").manifest.name
+    (tmp_path / name).mkdir()
+
+    with pytest.raises(ConfigError, match=rf"{name} is in the way of the link to {name}-\w+, which is written"):
+        write_bundle(make_bundle("paper"), tmp_path)
+
+    assert not (tmp_path / name).is_symlink()
+    assert all(read_bundle(path) for path in tmp_path.glob(f"{name}-*"))
 
 
 KILLED = """

@@ -232,6 +232,20 @@ def test_errors_are_one_clear_line_and_status_two(
     assert message in capsys.readouterr().err
 
 
+def test_a_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file where the bundles' folder should be: one line with its name, status 2, no traceback."""
+    (tmp_path / "bundles").write_text("not a folder")
+    config = tmp_path / "small.toml"
+    config.write_text(as_toml(small_config(tmp_path)))
+
+    status = main(["--config", str(config), "--data", str(data), "--quiet"])
+
+    assert status == 2
+    assert str(tmp_path / "bundles") in capsys.readouterr().err
+
+
 def test_evaluating_on_other_data_is_refused(tmp_path: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A bundle's rows mean its own users and items; data with others cannot be scored by it."""
     path = run(small_config(tmp_path), data, quiet=True)
