@@ -65,6 +65,19 @@ def test_the_shop_study_reports_gains_with_intervals(tmp_path: Path, monkeypatch
     assert "training.studies.shop" in text
 
 
+def test_a_study_that_cannot_run_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, status 2, and no report."""
+    arguments = ("--config", tmp_path / "none.toml", "--data", tmp_path, "--out", tmp_path / "report.md")
+
+    status = _run(monkeypatch, forms.main, *arguments)
+
+    assert status == 2
+    assert "none.toml: cannot be read" in capsys.readouterr().err
+    assert not (tmp_path / "report.md").exists()
+
+
 def test_the_interval_over_seeds_is_students() -> None:
     """Mean ± t(.975, n−1) standard errors, as scipy has it; one seed has no interval."""
     values = [0.1, 0.3, 0.25, 0.2, 0.22]

@@ -21,8 +21,6 @@ from typing import get_args
 import numpy as np
 
 from causalrec.equations import Form, NullMatch, NullVisual
-from causalrec.errors import CausalRecError
-from causalrec.files import write_atomically
 from causalrec.weights import Weights
 from training.config import RunConfig, read_config
 from training.data.statistics import Statistics
@@ -32,6 +30,7 @@ from training.metrics import Bootstrap
 from training.prepare import prepare
 from training.report import markdown_table, with_interval
 from training.run import finish, sweep, train
+from training.studies.command import write_report
 
 log = logging.getLogger(__name__)
 
@@ -177,17 +176,12 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="one training of each form per seed")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the Markdown report")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    try:
+
+    def make() -> str:
         config = read_config(options.config)
-        statistics, cells = study(config, options.data, options.seeds)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.out, report(config, statistics, cells).encode())
-    except CausalRecError as error:
-        log.error("error: %s", error)  # noqa: TRY400 - the message is for the user, the traceback is not
-        return 2
-    log.info("%s", options.out)
-    return 0
+        return report(config, *study(config, options.data, options.seeds))
+
+    return write_report(make, options.out)
 
 
 if __name__ == "__main__":

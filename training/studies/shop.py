@@ -20,8 +20,6 @@ import numpy as np
 import torch
 
 from causalrec.equations import Form
-from causalrec.errors import CausalRecError
-from causalrec.files import write_atomically
 from causalrec.manifest import Interval
 from training.choice import choose_lambda2
 from training.config import RunConfig, read_config
@@ -32,6 +30,7 @@ from training.prepare import Prepared, prepare
 from training.report import markdown_table, with_interval
 from training.run import sweep, train
 from training.shop import Shop, ShopConfig, make_shop, write_shop
+from training.studies.command import write_report
 
 log = logging.getLogger(__name__)
 
@@ -180,19 +179,13 @@ def main() -> int:
     parser.add_argument("--shops", type=Path, default=Path(".cache/shops"), metavar="DIR", help="where shops are kept")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="the Markdown report")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("training.run").setLevel(logging.WARNING)
     command = "python -m training.studies.shop " + " ".join(sys.argv[1:])
-    try:
+
+    def make() -> str:
         config = read_config(options.config)
-        cells = study(config, options.seeds, options.pulls, options.shops)
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(options.out, report(config, cells, command).encode())
-    except CausalRecError as error:
-        log.error("error: %s", error)  # noqa: TRY400 - the message is for the user, the traceback is not
-        return 2
-    log.info("%s", options.out)
-    return 0
+        return report(config, study(config, options.seeds, options.pulls, options.shops), command)
+
+    return write_report(make, options.out)
 
 
 if __name__ == "__main__":
