@@ -20,7 +20,7 @@ Proof = Literal["certificate", "scan", "none"]
 
 DECIMALS = 12  # scores closer than this are ties, broken by item id
 SAMPLE = 1024  # rows of the fixed sample that guesses where a user's top lies
-SCAN_BLOCK = 65_536  # items scored at a time by a full scan
+RANK_BLOCK = 65_536  # items scored at a time in float64
 FLAVOURS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cu13")
 
 
@@ -114,8 +114,11 @@ class Searcher:
             )
         norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
         self._slack = 2 * vectors.shape[1] * 2.0**-24 * float(norms.max(initial=0.0))
-        self._e_norm = float(weights.e.double().norm(dim=1).max())
-        self._bias = 0.0 if weights.visual_bias is None else float(weights.visual_bias.abs().max())
+        items = weights.items
+        self._e_norm = float(items.e.norm(dim=1).max()) * (1 + 1e-6)
+        self._gamma_norm = float(items.gamma.norm(dim=1).max()) * (1 + 1e-6)
+        self._product_norm = float((items.gamma * items.e_match).norm(dim=1).max()) * (1 + 1e-6)
+        self._bias = sum(float(bias.abs().max()) for bias in (items.beta, items.visual_bias) if bias is not None)
         chosen = np.random.default_rng(0).permutation(len(vectors))[:SAMPLE]
         self._sample: Rows = np.sort(chosen).astype(np.int64)
         self._sample_items = weights.items.take(torch.from_numpy(self._sample))
@@ -149,15 +152,27 @@ class Searcher:
         return self.scan(user, lambda2, k, excluded) if full_scan and not best.exact else best
 
     def scan(self, user: UserVectors, lambda2: float, k: int, excluded: Rows) -> TopK:
-        """The user's k best items by scoring every one outside `excluded` in float64."""
-        allowed = np.ones(len(self.weights.gamma_i), dtype=bool)
+        """
+        The user's k best items by scoring every one outside `excluded`.
+
+        Float32 scores, and a bound on their error, leave the few items that can be among the best; float64 ranks them.
+        """
+        rough, error = self._rough(user, lambda2)
+        allowed = np.ones(len(rough), dtype=bool)
         allowed[excluded] = False
-        return self.rank(user, lambda2, k, np.flatnonzero(allowed).astype(np.int64))
+        rows = np.flatnonzero(allowed).astype(np.int64)
+        close = rows
+        if 0 < k < len(rows):
+            scores = rough[rows]
+            least = np.partition(scores, len(scores) - k)[len(scores) - k]
+            close = rows[scores >= least - 2 * error]
+        best = self.rank(user, lambda2, k, close)
+        return TopK(best.rows, best.scores, "scan", len(rows))
 
     def rank(self, user: UserVectors, lambda2: float, k: int, rows: Rows) -> TopK:
         """The k best of `rows` (distinct), each scored in float64; proof "scan": all there is to score was."""
         scores = np.concatenate(
-            [self.scores(user, lambda2, rows[i : i + SCAN_BLOCK]) for i in range(0, max(len(rows), 1), SCAN_BLOCK)]
+            [self.scores(user, lambda2, rows[i : i + RANK_BLOCK]) for i in range(0, max(len(rows), 1), RANK_BLOCK)]
         )
         order = best_first(scores, rows, k)
         return TopK(rows[order], scores[order], "scan", len(rows))
@@ -213,6 +228,22 @@ class Searcher:
         notice = self.weights.e @ theta if bias is None else self.weights.e @ theta + bias
         error = 2 * (len(theta) + 1) * 2.0**-24 * (float(theta.norm()) * self._e_norm + self._bias)
         return float(notice.min()) - error, float(notice.max()) + error
+
+    def _rough(self, user: UserVectors, lambda2: float) -> tuple[NDArray[np.float32], float]:
+        """
+        Float32 scores of every item, and the most by which one may differ from its float64 score.
+
+        Each logit is a sum of d + 1 rounded products, off by at most 2(d + 2)·2⁻²⁴ times the norms; no form's score
+        moves by more than 1 + λ2 times what a logit does; sigmoids, null and their products add some units of 2⁻²⁴.
+        """
+        gamma, theta = user.gamma.float(), user.theta.float()
+        terms = equations.pair_terms(gamma, theta, self.weights.items)
+        scores: NDArray[np.float32] = equations.score(self.weights.form, terms, user.null.float(), lambda2).numpy()
+        unit = 2.0**-24
+        reach = float(gamma.norm()) * (self._gamma_norm + self._product_norm) + float(theta.norm()) * self._e_norm
+        logits = 2 * (len(gamma) + 2) * unit * (reach + self._bias)
+        values = 16 * unit * (1.0 + abs(float(user.null)) + float(np.abs(scores).max(initial=0.0)))
+        return scores, (1.0 + lambda2) * (logits + values)
 
     def _rounded(self, terms: Terms, user: UserVectors, lambda2: float) -> NDArray[np.float64]:
         exact: NDArray[np.float64] = equations.score(self.weights.form, terms, user.null.double(), lambda2).numpy()

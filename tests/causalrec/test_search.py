@@ -106,6 +106,43 @@ def test_equal_scores_are_ordered_by_id(make_weights: MakeWeights) -> None:
     assert found.rows.tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("lambda2", [0.0, 1.0, 3.0])
+def test_a_scan_ranks_what_float32_cannot_tell_apart(make_weights: MakeWeights, form: Form, lambda2: float) -> None:
+    """1,500 items that differ by less than float32's error: the scan gives the float64 ranking all the same."""
+    weights = make_weights(form, **SIZE)
+    noise = torch.rand(weights.gamma_i.shape, generator=torch.Generator().manual_seed(1))
+    for part in (weights.gamma_i, weights.e, weights.e_match):
+        if part is not None:
+            part.copy_(part[0] * (1 + (noise - 0.5) * 4e-7))  # neighbouring float32 numbers
+    for bias in (weights.beta, weights.visual_bias):
+        if bias is not None:
+            bias.fill_(bias[0])
+    searcher = Searcher(weights)
+
+    for user in range(3):
+        found = searcher.scan(weights.user(user), lambda2, 10, np.arange(5))
+        expected = searcher.rank(weights.user(user), lambda2, 10, np.arange(5, 1500))
+        assert found.rows.tolist() == expected.rows.tolist()
+        assert found.scores.tolist() == expected.scores.tolist()
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 30.0])
+def test_rough_scores_are_within_their_error(make_weights: MakeWeights, form: Form, scale: float) -> None:
+    """The bound that lets float32 leave items out holds for every item, at every size of the logits."""
+    weights = make_weights(form, **SIZE)
+    for part in (weights.gamma_u, weights.theta_u):
+        part.mul_(scale)
+    searcher = Searcher(weights)
+
+    for user in range(6):
+        for lambda2 in LAMBDA2:
+            rough, error = searcher._rough(weights.user(user), lambda2)
+            exact = searcher.scores(weights.user(user), lambda2, np.arange(1500))
+            assert float(np.abs(rough - exact).max()) <= error
+
+
 def test_saturated_logits_do_not_break_the_search(make_weights: MakeWeights) -> None:
     """Logits in the hundreds give finite scores, an exact list and no warning."""
     weights = make_weights("paper", **SIZE)
