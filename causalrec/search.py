@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
-import faiss
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,6 +13,11 @@ from causalrec import equations, tangent
 from causalrec.equations import Terms
 from causalrec.errors import BundleMismatch, InstallationError
 from causalrec.weights import UserVectors, Weights
+
+try:
+    import faiss
+except ImportError:  # check_flavour says so, with the way out
+    faiss = None  # type: ignore[assignment]
 
 Rows = NDArray[np.int64]
 Proof = Literal["certificate", "scan", "none"]
@@ -31,7 +35,7 @@ class TopK:
 
     rows int64 [k], scores float64 [k]; proof says why the list is exact ("certificate": the index was searched to the
     threshold; "scan": every eligible item was scored) or that it is not known to be ("none"). candidates is how many
-    items were scored in float64, tau the last score.
+    items were scored.
     """
 
     rows: Rows
@@ -47,6 +51,8 @@ class TopK:
 
 def check_flavour() -> None:
     """Raises InstallationError unless exactly one faiss distribution is installed: two overwrite each other's files."""
+    if faiss is None:
+        raise InstallationError("faiss is not installed; install causalrec[cpu], or causalrec[gpu] for a GPU")
     installed = []
     for name in FLAVOURS:
         try:
@@ -137,7 +143,8 @@ class Searcher:
         The user's k best items at λ2 outside `excluded`.
 
         Searches the index with the tangent at a guess of the top, scores what comes back, and stops when the
-        certificate holds; a second and third search use the tangent at what was found. Then every item is scored.
+        certificate holds; a second and third search use the tangent at what was found. Then every item is scored, as
+        it is at once where no more items are eligible than one search may return.
 
         Args:
             excluded: distinct rows that must not be returned.

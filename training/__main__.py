@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error.filename or 'input or output'}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\ninterrupted; finished epochs are kept: the same command with --resume goes on", file=sys.stderr)
+        print("\ninterrupted; the same command with --resume goes on from the last checkpoint", file=sys.stderr)
         return 130
 
 

@@ -78,7 +78,7 @@ class FitConfig(Section):
     checkpoints: Path = Path("runs")
     """The folder that gets NAME.checkpoint.safetensors, for --resume and for `export`."""
     checkpoint_seconds: float = Field(10.0, ge=0.0)
-    """Write the checkpoint at the end of an epoch when the last one is at least this old (0: after every epoch)."""
+    """Write the checkpoint after the first epoch, the last, and any when the last one written is at least this old."""
 
 
 class EvaluateConfig(Section):

@@ -55,7 +55,7 @@ def fit(
     Args:
         validate: the metric to stop on, higher is better; called every `config.validate_every` epochs.
         identity: names configuration and data; kept in the checkpoint and compared on resume.
-        path: where checkpoints go, at the end of an epoch; None keeps none.
+        path: where checkpoints go: after the first epoch, then as config.checkpoint_seconds says; None keeps none.
         resume: go on from the checkpoint at `path`: the result is that of an unbroken run.
     Raises: ConfigError, DataError on a checkpoint that does not fit; ConfigError when the loss diverges.
     """
@@ -67,7 +67,7 @@ def fit(
         progress = checkpoint.load_progress(path, identity)
         checkpoint.restore(path, model, optimiser)
         best = checkpoint.load_best(path)
-    saved = time.monotonic()
+    saved = -math.inf
     with tqdm(
         total=config.epochs, initial=progress.epochs_done, desc="fit", unit="epoch", disable=quiet, mininterval=0.5
     ) as bar:

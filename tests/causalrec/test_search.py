@@ -203,6 +203,14 @@ def test_two_faiss_flavours_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
         search.check_flavour()
 
 
+def test_no_faiss_is_said_with_the_way_out(make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without either extra gets an instruction instead of an import error."""
+    monkeypatch.setattr(search, "faiss", None)
+
+    with pytest.raises(InstallationError, match=r"faiss is not installed; install causalrec\[cpu\]"):
+        Searcher(make_weights("paper"))
+
+
 def test_unknown_users_are_the_mean_user(make_weights: MakeWeights) -> None:
     """The mean user's no-treatment term comes from the mean vectors, not from the mean of the terms."""
     weights = make_weights("paper")

@@ -126,6 +126,25 @@ def test_resuming_gives_what_an_unbroken_run_gives(tmp_path: Path, data: Path, m
         assert torch.equal(resumed.state_dict()[name], parameter), name
 
 
+def test_the_first_epoch_leaves_a_checkpoint(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long checkpoints may be apart, an interruption in the second epoch loses no more than that epoch."""
+    config = small_config(tmp_path)
+    config = config.model_copy(update={"fit": config.fit.model_copy(update={"checkpoint_seconds": 3600.0})})
+    prepared = prepare(config, data)
+    steps = iter(range(1000))
+
+    def interrupted_step(*arguments: Any) -> Any:
+        if next(steps) == 7:
+            raise KeyboardInterrupt
+        return train_step(*arguments)
+
+    monkeypatch.setattr(fit, "train_step", interrupted_step)
+    with pytest.raises(KeyboardInterrupt):
+        train(config, prepared, quiet=True)
+
+    assert checkpoint.load_progress(checkpoint_path(config), identity(config, prepared)).epochs_done == 1
+
+
 def test_early_stopping_keeps_the_best_epoch(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation is best at its second look: training stops `patience` looks later, with that epoch's weights."""
     config = small_config(tmp_path)
@@ -273,5 +292,5 @@ def test_ctrl_c_says_how_to_go_on_and_the_resumed_bundle_is_the_same(tmp_path: P
     resumed = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
 
     assert process.returncode == 130
-    assert "--resume goes on" in errors
+    assert "--resume goes on from the last checkpoint" in errors
     assert resumed.stdout.strip() == str(run(slow, data, quiet=True))
