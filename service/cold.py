@@ -5,7 +5,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from causalrec.search import DECIMALS, Rows, Searcher, TopK, best_first
+from causalrec.search import Searcher
+from causalrec.topk import DECIMALS, Rows, TopK, best_first
 
 CONSTANT = 60  # of reciprocal rank fusion: how much the first places outweigh the later ones
 KEPT = 8  # fused rankings kept, one per λ2

@@ -5,7 +5,7 @@ from typing import TypedDict
 import torch
 
 from causalrec import equations
-from causalrec.search import DECIMALS, Rows
+from causalrec.topk import DECIMALS, Rows
 from causalrec.weights import UserVectors, Weights
 
 

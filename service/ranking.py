@@ -7,7 +7,8 @@ import numpy as np
 
 from causalrec.bundle import Bundle
 from causalrec.errors import RequestError
-from causalrec.search import Rows, Searcher, TopK
+from causalrec.search import Searcher
+from causalrec.topk import Rows, TopK
 from causalrec.weights import UserVectors
 from service.cold import ColdRanking
 from service.explain import Terms, explain
@@ -41,7 +42,7 @@ class Ranker:
 
     def __init__(self, bundle: Bundle, *, candidates: int, full_scan: bool) -> None:
         self.bundle = bundle
-        self._searcher = Searcher(bundle.weights, bundle.index)
+        self._searcher = Searcher(bundle.weights, data=bundle.index)
         self._cold = ColdRanking(self._searcher)
         self._mean_user = bundle.weights.mean_user()
         self._candidates = candidates

@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from causalrec.manifest import Manifest
-from causalrec.search import Proof
+from causalrec.topk import Proof
 from service.ranking import Ranked, Source
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST

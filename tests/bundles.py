@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from causalrec.bundle import Bundle, Seen
 from causalrec.equations import Form
 from causalrec.ids import Vocabulary
+from causalrec.index import build_index
 from causalrec.manifest import (
     Diagnostics,
     Golden,
@@ -20,7 +21,7 @@ from causalrec.manifest import (
     SweepRow,
 )
 from causalrec.model import CausalRec, ModelConfig
-from causalrec.search import Searcher, build_index
+from causalrec.search import Searcher
 from causalrec.visual import Scaling, Visual
 from causalrec.weights import Weights
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 import causalrec
 from causalrec.bundle import Bundle, Seen, write_bundle
 from causalrec.ids import Vocabulary
+from causalrec.index import build_index, item_vectors
 from causalrec.manifest import Golden, GoldenItem, Manifest, Retrieval
 from causalrec.model import CausalRec
-from causalrec.search import Searcher, build_index, item_vectors
+from causalrec.search import Searcher
 from causalrec.visual import Visual
 from causalrec.weights import Weights
 from training.choice import choose_lambda2
@@ -44,7 +45,7 @@ def export(config: RunConfig, prepared: Prepared, model: CausalRec, valid: Evalu
     weights = served_weights(config, prepared, model)
     users, items, seen = prepared.dataset.users, prepared.dataset.items, prepared.seen
     index = build_index(weights)
-    searcher = Searcher(weights, index)
+    searcher = Searcher(weights, data=index)
     bootstrap = Bootstrap(config.evaluate.bootstrap, config.seed)
     manifest = Manifest(
         content_id="",

@@ -8,10 +8,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from causalrec import search
+from causalrec import index
 from causalrec.equations import Form
 from causalrec.errors import BundleMismatch, InstallationError
-from causalrec.search import Searcher, best_first, build_index, item_vectors, query_vector
+from causalrec.index import build_index, item_vectors, query_vector
+from causalrec.search import Searcher
+from causalrec.topk import best_first, exact_scores
 from tests.causalrec import oracle
 from tests.causalrec.conftest import FORMS, LAMBDA2, MakeWeights
 
@@ -139,7 +141,7 @@ def test_rough_scores_are_within_their_error(make_weights: MakeWeights, form: Fo
     for user in range(6):
         for lambda2 in LAMBDA2:
             rough, error = searcher._rough(weights.user(user), lambda2)
-            exact = searcher.scores(weights.user(user), lambda2, np.arange(1500))
+            exact = exact_scores(weights, weights.user(user), lambda2, np.arange(1500))
             assert float(np.abs(rough - exact).max()) <= error
 
 
@@ -181,7 +183,7 @@ def test_the_same_model_gives_the_same_index(make_weights: MakeWeights) -> None:
     weights = make_weights("paper", **SIZE)
     stored = build_index(weights)
 
-    answers = [Searcher(weights, index).top_k(weights.user(1), 0.4, 10, NONE) for index in (stored, None)]
+    answers = [Searcher(weights, data=data).top_k(weights.user(1), 0.4, 10, NONE) for data in (stored, None)]
 
     assert np.array_equal(stored, build_index(weights))
     assert answers[0].rows.tolist() == answers[1].rows.tolist()
@@ -189,10 +191,10 @@ def test_the_same_model_gives_the_same_index(make_weights: MakeWeights) -> None:
 
 def test_an_index_of_other_items_is_refused(make_weights: MakeWeights) -> None:
     """The message says both sizes and the way out."""
-    index = build_index(make_weights("paper", items=30))
+    stored = build_index(make_weights("paper", items=30))
 
     with pytest.raises(BundleMismatch, match=r"index.faiss holds 30 vectors .* 40 .* export"):
-        Searcher(make_weights("paper", items=40), index)
+        Searcher(make_weights("paper", items=40), data=stored)
 
 
 def test_two_faiss_flavours_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,12 +202,12 @@ def test_two_faiss_flavours_are_refused(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(metadata, "version", lambda _: "1.0")
 
     with pytest.raises(InstallationError, match=r"faiss-cpu 1.0 and .* uninstall"):
-        search.check_flavour()
+        index.check_flavour()
 
 
 def test_no_faiss_is_said_with_the_way_out(make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment without either extra gets an instruction instead of an import error."""
-    monkeypatch.setattr(search, "faiss", None)
+    monkeypatch.setattr(index, "faiss", None)
 
     with pytest.raises(InstallationError, match=r"faiss is not installed; install causalrec\[cpu\]"):
         Searcher(make_weights("paper"))
