@@ -7,6 +7,7 @@ PYTHON := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # PyTorch's own index has the small CPU build; where it cannot be reached pip takes what it finds locally.
+KERNELS := $(wildcard causalrec/kernels/*.cpp causalrec/kernels/*.inc)
 TORCH := torch==2.13.0
 FAISS_GPU := faiss-gpu==1.15.1
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -51,11 +52,11 @@ $(VENV)/.torch-gpu:
 	$(PYTHON) -m pip install $(TORCH)
 	touch $@
 
-$(VENV)/.$(FLAVOUR): $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt
+$(VENV)/.$(FLAVOUR): $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt $(KERNELS)
 	$(PYTHON) -m pip install -c constraints.txt -e ".[$(FLAVOUR)]"
 	touch $@
 
-$(VENV)/.$(FLAVOUR)-test: $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt
+$(VENV)/.$(FLAVOUR)-test: $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt $(KERNELS)
 	$(PYTHON) -m pip install -c constraints.txt -e ".[$(FLAVOUR),test]"
 	touch $(VENV)/.$(FLAVOUR) $@
 

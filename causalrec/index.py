@@ -16,7 +16,7 @@ except ImportError:  # check_flavour says so, with the way out
     faiss = None  # type: ignore[assignment]
 
 Rows = NDArray[np.int64]
-Kind = Literal["flat"]
+Kind = Literal["scan", "int8", "flat"]
 
 FLAVOURS = ("faiss-cpu", "faiss-gpu", "faiss-gpu-cu11", "faiss-gpu-cu12", "faiss-gpu-cu13")
 

@@ -1,47 +1,59 @@
-"""A user's exact top k: one interface over the exact scan of the catalogue and over an index with its certificate."""
+"""A user's exact top k: one interface over the fused scan, the sieve of codes, and indices with their certificate."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from causalrec import equations
 from causalrec.index import Index, Kind
+from causalrec.kernels.fused import FusedScan, Kernel
 from causalrec.retrieval import Retriever
-from causalrec.topk import Query, Rows, TopK, best_first, exact_scores
+from causalrec.sieve import Sieve
+from causalrec.topk import DECIMALS, Proof, Query, Rows, TopK, best_first, exact_scores
 from causalrec.weights import UserVectors, Weights
 
 RANK_BLOCK = 65_536  # items scored at a time in float64
+NOBODY: Rows = np.empty(0, dtype=np.int64)
 
 
 class Searcher:
     """
-    Exact, explained-by-proof top-k over one model's catalogue, at any λ2.
+    Exact top-k with its proof over one model's catalogue, at any λ2.
 
     Args:
         weights: the model.
-        index: bytes of `build_index`; built anew when None.
+        kind: how candidates are found. "scan": every item, by the fused kernel; "int8": 8-bit codes of every item and a
+            certificate; "flat", "sq8", "pq", "ivf": a FAISS index (`causalrec.index`).
+        data: the index's bytes (`build_index`); built anew when None. The first two kinds need none.
+        kernel: which kernel scans (`FusedScan`).
     Raises: BundleMismatch when the index holds other items than the weights; InstallationError (`check_flavour`).
     """
 
-    def __init__(self, weights: Weights, kind: Kind = "flat", data: NDArray[np.uint8] | None = None) -> None:
+    def __init__(
+        self,
+        weights: Weights,
+        kind: Kind = "flat",
+        data: NDArray[np.uint8] | None = None,
+        *,
+        kernel: Kernel = "auto",
+    ) -> None:
         self.weights = weights
-        self._retriever = Retriever(weights, Index(weights, kind, data))
-        items = weights.items
-        self._e_norm = float(items.e.norm(dim=1).max()) * (1 + 1e-6)
-        self._gamma_norm = float(items.gamma.norm(dim=1).max()) * (1 + 1e-6)
-        self._product_norm = float((items.gamma * items.e_match).norm(dim=1).max()) * (1 + 1e-6)
-        self._bias = sum(float(bias.abs().max()) for bias in (items.beta, items.visual_bias) if bias is not None)
+        self._fused = FusedScan(weights.form, weights.items, kernel)
+        self._sieve = Sieve(weights, self._fused) if kind == "int8" and Sieve.fits(weights, self._fused) else None
+        self._retriever = None if kind in ("scan", "int8") else Retriever(weights, Index(weights, kind, data))
 
     def batch(self, queries: Sequence[Query]) -> list[tuple[TopK, ...]]:
         """For each query its top k at each of its λ2, the same as if it had been asked alone."""
-        return [
-            tuple(
-                self.top_k(q.user, lambda2, q.k, q.excluded, candidates=q.candidates, full_scan=q.full_scan)
-                for lambda2 in q.lambda2
-            )
-            for q in queries
-        ]
+        if self._sieve is not None:
+            found = self._sifted(queries, self._sieve)
+        elif self._retriever is not None:
+            found = [self._retrieved(query, lambda2, self._retriever) for query in queries for lambda2 in query.lambda2]
+        else:
+            return self._scanned(queries)
+        return self._completed(queries, found)
 
     def top_k(
         self,
@@ -53,42 +65,12 @@ class Searcher:
         candidates: int = 500,
         full_scan: bool = True,
     ) -> TopK:
-        """
-        The user's k best items at λ2 outside `excluded`.
-
-        Searches the index with the tangent at a guess of the top, scores what comes back, and stops when the
-        certificate holds; a second and third search use the tangent at what was found. Then every item is scored, as
-        it is at once where no more items are eligible than one search may return.
-
-        Args:
-            excluded: distinct rows that must not be returned.
-            candidates: how many items one search may return (at least k is used).
-            full_scan: False answers with proof "none" where the certificate fails, for measuring it alone.
-        """
-        eligible = len(self.weights.gamma_i) - len(excluded)
-        k = min(k, eligible)
-        if k == 0 or eligible <= max(candidates, k + 1):
-            return self.scan(user, lambda2, k, excluded)
-        best = self._retriever.top_k(user, lambda2, k, excluded, max(candidates, k + 1))
-        return self.scan(user, lambda2, k, excluded) if full_scan and not best.exact else best
+        """The user's k best items at λ2 outside `excluded`: a batch of one (`Query` says what the arguments are)."""
+        return self.batch([Query(user, (lambda2,), k, excluded, candidates, full_scan)])[0][0]
 
     def scan(self, user: UserVectors, lambda2: float, k: int, excluded: Rows) -> TopK:
-        """
-        The user's k best items by scoring every one outside `excluded`.
-
-        Float32 scores, and a bound on their error, leave the few items that can be among the best; float64 ranks them.
-        """
-        rough, error = self._rough(user, lambda2)
-        allowed = np.ones(len(rough), dtype=bool)
-        allowed[excluded] = False
-        rows = np.flatnonzero(allowed).astype(np.int64)
-        close = rows
-        if 0 < k < len(rows):
-            scores = rough[rows]
-            least = np.partition(scores, len(scores) - k)[len(scores) - k]
-            close = rows[scores >= least - 2 * error]
-        best = self.rank(user, lambda2, k, close)
-        return TopK(best.rows, best.scores, "scan", len(rows))
+        """The user's k best items by scoring every one outside `excluded`."""
+        return self._scanned([Query(user, (lambda2,), k, excluded)])[0][0]
 
     def rank(self, user: UserVectors, lambda2: float, k: int, rows: Rows) -> TopK:
         """The k best of `rows` (distinct), each scored in float64; proof "scan": all there is to score was."""
@@ -101,18 +83,84 @@ class Searcher:
         order = best_first(scores, rows, k)
         return TopK(rows[order], scores[order], "scan", len(rows))
 
-    def _rough(self, user: UserVectors, lambda2: float) -> tuple[NDArray[np.float32], float]:
-        """
-        Float32 scores of every item, and the most by which one may differ from its float64 score.
+    def _retrieved(self, query: Query, lambda2: float, retriever: Retriever) -> TopK | None:
+        """The index's answer; None where every item must be scored."""
+        eligible = len(self.weights.gamma_i) - len(query.excluded)
+        k = min(query.k, eligible)
+        if k == 0 or eligible <= max(query.candidates, k + 1):
+            return None
+        best = retriever.top_k(query.user, lambda2, k, query.excluded, max(query.candidates, k + 1))
+        return None if query.full_scan and not best.exact else best
 
-        Each logit is a sum of d + 1 rounded products, off by at most 2(d + 2)·2⁻²⁴ times the norms; no form's score
-        moves by more than 1 + λ2 times what a logit does; sigmoids, null and their products add some units of 2⁻²⁴.
+    def _sifted(self, queries: Sequence[Query], sieve: Sieve) -> list[TopK | None]:
+        """The sieve's answers; None where it has no certificate."""
+        single = [replace(query, lambda2=(lambda2,)) for query in queries for lambda2 in query.lambda2]
+        sifted = sieve.sift(queries)
+        proved = [(query, found) for query, found in zip(single, sifted, strict=True) if found is not None]
+        ranked = iter(
+            self._ranked(
+                [query for query, _ in proved],
+                [found.rows for _, found in proved],
+                [("certificate", found.scored) for _, found in proved],
+            )
+        )
+        return [None if found is None else next(ranked)[0] for found in sifted]
+
+    def _completed(self, queries: Sequence[Query], found: Sequence[TopK | None]) -> list[tuple[TopK, ...]]:
+        """The answers per query, with a scan for what was not `found`, one per λ2 of each query."""
+        single = [replace(query, lambda2=(lambda2,)) for query in queries for lambda2 in query.lambda2]
+        missing = [query for query, best in zip(single, found, strict=True) if best is None]
+        scanned = iter(self._scanned(missing))
+        answers = iter([next(scanned)[0] if best is None else best for best in found])
+        return [tuple(next(answers) for _ in query.lambda2) for query in queries]
+
+    def _scanned(self, queries: Sequence[Query]) -> list[tuple[TopK, ...]]:
+        """Float32 scores, and a bound on their error, leave the few items that can be among the best."""
+        if not queries:
+            return []
+        items = len(self.weights.gamma_i)
+        return self._ranked(
+            queries,
+            [rows for lists in self._fused.survivors(queries) for rows in lists],
+            [("scan", items - len(query.excluded)) for query in queries for _ in query.lambda2],
+        )
+
+    def _ranked(
+        self, queries: Sequence[Query], survivors: Sequence[Rows], proofs: Sequence[tuple[Proof, int]]
+    ) -> list[tuple[TopK, ...]]:
         """
-        gamma, theta = user.gamma.float(), user.theta.float()
-        terms = equations.pair_terms(gamma, theta, self.weights.items)
-        scores: NDArray[np.float32] = equations.score(self.weights.form, terms, user.null.float(), lambda2).numpy()
-        unit = 2.0**-24
-        reach = float(gamma.norm()) * (self._gamma_norm + self._product_norm) + float(theta.norm()) * self._e_norm
-        logits = 2 * (len(gamma) + 2) * unit * (reach + self._bias)
-        values = 16 * unit * (1.0 + abs(float(user.null)) + float(np.abs(scores).max(initial=0.0)))
-        return scores, (1.0 + lambda2) * (logits + values)
+        Float64 ranks what is left, all of a batch at once.
+
+        Args:
+            survivors, proofs: one per λ2 of each query; a proof comes with how many items were scored for it.
+        """
+        asked = [(query, lambda2) for query in queries for lambda2 in query.lambda2]
+        counts = [len(rows) for rows in survivors]
+        if not asked:
+            return []
+        scores = np.split(self._scores(asked, survivors, counts), np.cumsum(counts)[:-1])
+        found = []
+        for (query, _), rows, own, (proof, candidates) in zip(asked, survivors, scores, proofs, strict=True):
+            order = best_first(own, rows, query.k)
+            found.append(TopK(rows[order], own[order], proof, candidates))
+        answers = iter(found)
+        return [tuple(next(answers) for _ in query.lambda2) for query in queries]
+
+    def _scores(
+        self, asked: Sequence[tuple[Query, float]], survivors: Sequence[Rows], counts: Sequence[int]
+    ) -> NDArray[np.float64]:
+        """Debiased scores of every survivor for its own user and λ2, rounded so that ties are ties everywhere."""
+        rows = torch.from_numpy(np.concatenate([NOBODY, *survivors]))
+        owner = torch.from_numpy(np.repeat(np.arange(len(asked)), counts))
+        gamma, theta = (
+            torch.stack([getattr(query.user, part).double() for query, _ in asked]) for part in ("gamma", "theta")
+        )
+        null = torch.stack([query.user.null.double() for query, _ in asked])
+        lambda2 = torch.tensor([lambda2 for _, lambda2 in asked], dtype=torch.float64)
+        scores = np.empty(len(rows))
+        for start in range(0, len(rows), RANK_BLOCK):
+            block = slice(start, start + RANK_BLOCK)
+            who = owner[block]
+            terms = equations.pair_terms(gamma[who], theta[who], self.weights.items.take(rows[block]).double())
+            scores[block] = equations.score(self.weights.form, terms, null[who], lambda2[who]).numpy()
+        return np.round(scores, DECIMALS)
