@@ -12,7 +12,8 @@ Every error the project raises on purpose.
     │   └── BundleMismatch   whole, but of another schema, form or shape than asked for
     ├── RequestError         a caller's value that cannot be answered: names field, value, way out
     ├── NotReady             the service has no bundle to answer from, yet or any more
-    └── Overloaded           too much work is waiting; says when to come back
+    ├── Overloaded           too much work is waiting; says when to come back
+    └── DeviceOutOfMemory    the accelerator has no room for the items, or for a batch
 
 A message says what happened, the value, and the way out.
 """
@@ -86,3 +87,7 @@ class Overloaded(CausalRecError):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many requests are waiting; try again in {retry_after} s")
         self.retry_after = retry_after
+
+
+class DeviceOutOfMemory(CausalRecError):
+    """The accelerator's memory does not hold the items, or a batch beside them."""

@@ -2,20 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from causalrec import equations
+from causalrec import path as paths
 from causalrec.index import Index, Kind
+from causalrec.kernels.device import DeviceScan
 from causalrec.kernels.fused import FusedScan, Kernel
 from causalrec.retrieval import Retriever
 from causalrec.sieve import Sieve
 from causalrec.topk import DECIMALS, Proof, Query, Rows, TopK, best_first, exact_scores
 from causalrec.weights import UserVectors, Weights
 
+Device = Literal["auto", "cpu", "cuda"]
+
 RANK_BLOCK = 65_536  # items scored at a time in float64
+MAX_PIECES = 2000  # of a λ2 path
 NOBODY: Rows = np.empty(0, dtype=np.int64)
 
 
@@ -28,7 +34,9 @@ class Searcher:
         kind: how candidates are found. "scan": every item, by the fused kernel; "int8": 8-bit codes of every item and a
             certificate; "flat", "sq8", "pq", "ivf": a FAISS index (`causalrec.index`).
         data: the index's bytes (`build_index`); built anew when None. The first two kinds need none.
-        kernel: which kernel scans (`FusedScan`).
+        kernel: which kernel scans on the CPU (`FusedScan`).
+        device: "cpu"; "cuda": items are scanned there in half precision (`DeviceScan`), whatever else `kind` says but
+            for a FAISS index; "auto": cuda where there is one.
     Raises: BundleMismatch when the index holds other items than the weights; InstallationError (`check_flavour`).
     """
 
@@ -39,10 +47,18 @@ class Searcher:
         data: NDArray[np.uint8] | None = None,
         *,
         kernel: Kernel = "auto",
+        device: Device = "cpu",
     ) -> None:
         self.weights = weights
-        self._fused = FusedScan(weights.form, weights.items, kernel)
-        self._sieve = Sieve(weights, self._fused) if kind == "int8" and Sieve.fits(weights, self._fused) else None
+        self.device = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+        self._sieve = None
+        self._scan: FusedScan | DeviceScan
+        if self.device == "cuda":
+            self._scan = DeviceScan(weights.form, weights.items, self.device)
+        else:
+            self._scan = FusedScan(weights.form, weights.items, kernel)
+            if kind == "int8" and Sieve.fits(weights, self._scan):
+                self._sieve = Sieve(weights, self._scan)
         self._retriever = None if kind in ("scan", "int8") else Retriever(weights, Index(weights, kind, data))
 
     def batch(self, queries: Sequence[Query]) -> list[tuple[TopK, ...]]:
@@ -83,6 +99,20 @@ class Searcher:
         order = best_first(scores, rows, k)
         return TopK(rows[order], scores[order], "scan", len(rows))
 
+    def path(
+        self, user: UserVectors, maximum: float, k: int, excluded: Rows, limit: int = MAX_PIECES
+    ) -> paths.Lambda2Path:
+        """
+        Every list of the user's k best outside `excluded` for λ2 from 0 to `maximum`, and where each begins and ends.
+
+        Two passes: the top k in the middle of each of `path.CELLS` cells, then whatever can be in a list of a cell.
+        """
+        (lists,) = self.batch([Query(user, tuple(paths.middles(maximum).tolist()), k, excluded)])
+        least = paths.floors(self.weights, user, maximum, [best.rows for best in lists])
+        (reaching,) = self._scan.survivors([Query(user, tuple(paths.edges(maximum).tolist()), k, excluded)], least)
+        rows = np.unique(np.concatenate(reaching))
+        return paths.trace(*paths.lines(self.weights, user, rows), rows, maximum, k, limit)
+
     def _retrieved(self, query: Query, lambda2: float, retriever: Retriever) -> TopK | None:
         """The index's answer; None where every item must be scored."""
         eligible = len(self.weights.gamma_i) - len(query.excluded)
@@ -121,7 +151,7 @@ class Searcher:
         items = len(self.weights.gamma_i)
         return self._ranked(
             queries,
-            [rows for lists in self._fused.survivors(queries) for rows in lists],
+            [rows for lists in self._scan.survivors(queries) for rows in lists],
             [("scan", items - len(query.excluded)) for query in queries for _ in query.lambda2],
         )
 
