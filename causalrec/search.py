@@ -19,6 +19,7 @@ from causalrec.topk import DECIMALS, Proof, Query, Rows, TopK, best_first, exact
 from causalrec.weights import UserVectors, Weights
 
 Device = Literal["auto", "cpu", "cuda"]
+Probe = tuple[Query, float]  # one λ2 of a query
 
 RANK_BLOCK = 65_536  # items scored at a time in float64
 MAX_PIECES = 2000  # of a λ2 path
@@ -64,12 +65,10 @@ class Searcher:
     def batch(self, queries: Sequence[Query]) -> list[tuple[TopK, ...]]:
         """For each query its top k at each of its λ2, the same as if it had been asked alone."""
         if self._sieve is not None:
-            found = self._sifted(queries, self._sieve)
-        elif self._retriever is not None:
-            found = [self._retrieved(query, lambda2, self._retriever) for query in queries for lambda2 in query.lambda2]
-        else:
-            return self._scanned(queries)
-        return self._completed(queries, found)
+            return self._completed(queries, self._sifted(queries, self._sieve))
+        if self._retriever is not None:
+            return self._completed(queries, [self._retrieved(*probe, self._retriever) for probe in _probes(queries)])
+        return _grouped(queries, self._scanned(queries))
 
     def top_k(
         self,
@@ -86,7 +85,7 @@ class Searcher:
 
     def scan(self, user: UserVectors, lambda2: float, k: int, excluded: Rows) -> TopK:
         """The user's k best items by scoring every one outside `excluded`."""
-        return self._scanned([Query(user, (lambda2,), k, excluded)])[0][0]
+        return self._scanned([Query(user, (lambda2,), k, excluded)])[0]
 
     def rank(self, user: UserVectors, lambda2: float, k: int, rows: Rows) -> TopK:
         """The k best of `rows` (distinct), each scored in float64; proof "scan": all there is to score was."""
@@ -123,70 +122,69 @@ class Searcher:
         return None if query.full_scan and not best.exact else best
 
     def _sifted(self, queries: Sequence[Query], sieve: Sieve) -> list[TopK | None]:
-        """The sieve's answers; None where it has no certificate."""
-        single = [replace(query, lambda2=(lambda2,)) for query in queries for lambda2 in query.lambda2]
+        """The sieve's answers, one per probe; None where it has no certificate."""
         sifted = sieve.sift(queries)
-        proved = [(query, found) for query, found in zip(single, sifted, strict=True) if found is not None]
+        proved = [(probe, found) for probe, found in zip(_probes(queries), sifted, strict=True) if found is not None]
         ranked = iter(
             self._ranked(
-                [query for query, _ in proved],
+                [probe for probe, _ in proved],
                 [found.rows for _, found in proved],
                 [("certificate", found.scored) for _, found in proved],
             )
         )
-        return [None if found is None else next(ranked)[0] for found in sifted]
+        return [None if found is None else next(ranked) for found in sifted]
 
     def _completed(self, queries: Sequence[Query], found: Sequence[TopK | None]) -> list[tuple[TopK, ...]]:
-        """The answers per query, with a scan for what was not `found`, one per λ2 of each query."""
-        single = [replace(query, lambda2=(lambda2,)) for query in queries for lambda2 in query.lambda2]
-        missing = [query for query, best in zip(single, found, strict=True) if best is None]
+        """The answers per query, with a scan for every probe that was not `found`."""
+        missing = [
+            replace(query, lambda2=(lambda2,))
+            for (query, lambda2), best in zip(_probes(queries), found, strict=True)
+            if best is None
+        ]
         scanned = iter(self._scanned(missing))
-        answers = iter([next(scanned)[0] if best is None else best for best in found])
-        return [tuple(next(answers) for _ in query.lambda2) for query in queries]
+        return _grouped(queries, [next(scanned) if best is None else best for best in found])
 
-    def _scanned(self, queries: Sequence[Query]) -> list[tuple[TopK, ...]]:
-        """Float32 scores, and a bound on their error, leave the few items that can be among the best."""
+    def _scanned(self, queries: Sequence[Query]) -> list[TopK]:
+        """One per probe. Float32, and a bound on its error, leave the few items that can be among the best."""
         if not queries:
             return []
         items = len(self.weights.gamma_i)
         return self._ranked(
-            queries,
+            _probes(queries),
             [rows for lists in self._scan.survivors(queries) for rows in lists],
-            [("scan", items - len(query.excluded)) for query in queries for _ in query.lambda2],
+            [("scan", items - len(query.excluded)) for query, _ in _probes(queries)],
         )
 
     def _ranked(
-        self, queries: Sequence[Query], survivors: Sequence[Rows], proofs: Sequence[tuple[Proof, int]]
-    ) -> list[tuple[TopK, ...]]:
+        self, probes: Sequence[Probe], survivors: Sequence[Rows], proofs: Sequence[tuple[Proof, int]]
+    ) -> list[TopK]:
         """
         Float64 ranks what is left, all of a batch at once.
 
         Args:
-            survivors, proofs: one per λ2 of each query; a proof comes with how many items were scored for it.
+            survivors, proofs: one per probe; a proof comes with how many items were scored for it.
         """
-        asked = [(query, lambda2) for query in queries for lambda2 in query.lambda2]
-        counts = [len(rows) for rows in survivors]
-        if not asked:
+        if not probes:
             return []
-        scores = np.split(self._scores(asked, survivors, counts), np.cumsum(counts)[:-1])
+        ends = np.cumsum([len(rows) for rows in survivors]).tolist()
+        scores = self._scores(probes, survivors)
         found = []
-        for (query, _), rows, own, (proof, candidates) in zip(asked, survivors, scores, proofs, strict=True):
-            order = best_first(own, rows, query.k)
-            found.append(TopK(rows[order], own[order], proof, candidates))
-        answers = iter(found)
-        return [tuple(next(answers) for _ in query.lambda2) for query in queries]
+        for (query, _), rows, start, end, (proof, candidates) in zip(
+            probes, survivors, [0, *ends[:-1]], ends, proofs, strict=True
+        ):
+            order = best_first(scores[start:end], rows, query.k)
+            found.append(TopK(rows[order], scores[start:end][order], proof, candidates))
+        return found
 
-    def _scores(
-        self, asked: Sequence[tuple[Query, float]], survivors: Sequence[Rows], counts: Sequence[int]
-    ) -> NDArray[np.float64]:
+    def _scores(self, probes: Sequence[Probe], survivors: Sequence[Rows]) -> NDArray[np.float64]:
         """Debiased scores of every survivor for its own user and λ2, rounded so that ties are ties everywhere."""
         rows = torch.from_numpy(np.concatenate([NOBODY, *survivors]))
-        owner = torch.from_numpy(np.repeat(np.arange(len(asked)), counts))
+        owner = torch.from_numpy(np.repeat(np.arange(len(probes)), [len(rows) for rows in survivors]))
         gamma, theta = (
-            torch.stack([getattr(query.user, part).double() for query, _ in asked]) for part in ("gamma", "theta")
+            torch.stack([getattr(query.user, part).double() for query, _ in probes]) for part in ("gamma", "theta")
         )
-        null = torch.stack([query.user.null.double() for query, _ in asked])
-        lambda2 = torch.tensor([lambda2 for _, lambda2 in asked], dtype=torch.float64)
+        null = torch.stack([query.user.null.double() for query, _ in probes])
+        lambda2 = torch.tensor([lambda2 for _, lambda2 in probes], dtype=torch.float64)
         scores = np.empty(len(rows))
         for start in range(0, len(rows), RANK_BLOCK):
             block = slice(start, start + RANK_BLOCK)
@@ -194,3 +192,13 @@ class Searcher:
             terms = equations.pair_terms(gamma[who], theta[who], self.weights.items.take(rows[block]).double())
             scores[block] = equations.score(self.weights.form, terms, null[who], lambda2[who]).numpy()
         return np.round(scores, DECIMALS)
+
+
+def _probes(queries: Sequence[Query]) -> list[Probe]:
+    return [(query, lambda2) for query in queries for lambda2 in query.lambda2]
+
+
+def _grouped(queries: Sequence[Query], found: Sequence[TopK]) -> list[tuple[TopK, ...]]:
+    """What was found for each probe, put together per query."""
+    answers = iter(found)
+    return [tuple(next(answers) for _ in query.lambda2) for query in queries]

@@ -1,7 +1,6 @@
 """The exact top k from 8-bit codes: a λ2-aware inner product per item, and a certificate for what it leaves out."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -73,16 +72,15 @@ class Sieve:
         asked, kept = [], []
         for query, theirs in zip(queries, own, strict=True):
             if proved := [(lambda2, p) for lambda2, p in zip(query.lambda2, theirs, strict=True) if p is not None]:
-                asked.append(replace(query, lambda2=tuple(lambda2 for lambda2, _ in proved)))
+                asked.append(Query(query.user, tuple(lambda2 for lambda2, _ in proved), query.k, query.excluded))
                 kept += [plane for _, plane in proved]
         found = iter(self._sift(asked, kept) if asked else [])
         return [None if plane is None else next(found) for theirs in own for plane in theirs]
 
     def _planes(self, queries: Sequence[Query]) -> list[Plane | None]:
         """One per λ2 of each query, from the fused scan of the sample."""
-        hits, error = self._sampled.hits(
-            [replace(query, excluded=self._positions(query.excluded)) for query in queries]
-        )
+        guesses = [Query(q.user, q.lambda2, q.k, self._positions(q.excluded)) for q in queries]
+        hits, error = self._sampled.hits(guesses)
         probes = [(query, lambda2) for query in queries for lambda2 in query.lambda2]
         best = np.zeros((len(probes), TOUCHED), dtype=np.int64)
         taus = np.full(len(probes), -np.inf)

@@ -299,7 +299,7 @@ def test_the_searcher_answers_from_the_device(make_weights: MakeWeights, monkeyp
     expected = Searcher(weights, "scan").batch(queries)
 
     for asked in ("cuda", "auto"):
-        searcher = Searcher(weights, "int8", device=asked)  # type: ignore[arg-type]
+        searcher = Searcher(weights, "int8", device=asked)
         assert searcher.device == "cuda"
         for truth, found in zip(expected, searcher.batch(queries), strict=True):
             assert [best.rows.tolist() for best in found] == [best.rows.tolist() for best in truth]
