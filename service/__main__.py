@@ -60,6 +60,8 @@ def configure(app: FastAPI, chosen: Settings) -> uvicorn.Config:
         lifespan="off",  # `serve` runs it, so that a bad bundle is an exception and not a log entry
         log_config=None,
         access_log=chosen.access_log,
+        proxy_headers=False,  # nothing reads the caller's address
+        timeout_keep_alive=chosen.keep_alive_seconds,
         server_header=False,
         timeout_graceful_shutdown=chosen.drain_seconds,
     )

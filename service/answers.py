@@ -1,30 +1,31 @@
-"""A ranked request as the bytes that are sent."""
+"""What was ranked as the bytes that are sent."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
 
-from service.ranking import Ranked
+from service.ranking import Ranked, Traced
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An encoded body, its strong entity tag (quoted, as the header has it), and the seconds each stage took."""
 
     body: bytes
     etag: str
-    seconds: dict[str, float]
+    seconds: Mapping[str, float]
 
 
 def encode(ranked: Ranked, bundle_id: str, item_ids: Sequence[str]) -> bytes:
     """
-    The JSON of one answer, keys in a fixed order: equal answers are equal bytes.
+    The JSON of one list, keys in a fixed order: equal answers are equal bytes.
 
     Args:
         item_ids: of the whole catalogue, in row order.
     """
+    plan = ranked.plan
     items = [
         {"item_id": item_ids[row], "rank": rank, "score": score}
         for rank, (row, score) in enumerate(
@@ -37,19 +38,37 @@ def encode(ranked: Ranked, bundle_id: str, item_ids: Sequence[str]) -> bytes:
     answer = {
         "bundle_id": bundle_id,
         "lambda2": ranked.lambda2,
-        "lambda2_source": ranked.lambda2_source,
+        "lambda2_source": plan.lambda2_source,
         "items": items,
-        "source": ranked.source,
+        "source": plan.source,
         "exact": ranked.best.exact,
     }
-    if ranked.unknown_item_ids is not None:
-        answer["unknown_item_ids"] = ranked.unknown_item_ids
+    if plan.unknown_item_ids is not None:
+        answer["unknown_item_ids"] = plan.unknown_item_ids
     return orjson.dumps(answer)
 
 
-def encode_batch(bodies: Sequence[bytes]) -> bytes:
-    """The JSON of a batch: each answer's bytes as it would be alone."""
+def encode_several(bodies: Sequence[bytes]) -> bytes:
+    """The JSON of several answers: each one's bytes as they would be alone."""
     return b'{"answers":[' + b",".join(bodies) + b"]}"
+
+
+def encode_path(traced: Traced, bundle_id: str, item_ids: Sequence[str]) -> bytes:
+    """The JSON of a λ2 path; arguments as in `encode`."""
+    pieces = [
+        {"from": piece.start, "to": piece.end, "item_ids": [item_ids[row] for row in piece.rows.tolist()]}
+        for piece in traced.path.pieces
+    ]
+    return orjson.dumps(
+        {
+            "bundle_id": bundle_id,
+            "source": "personal",
+            "k": traced.k,
+            "max": traced.maximum,
+            "pieces": pieces,
+            "truncated": traced.path.truncated,
+        }
+    )
 
 
 def entity_tag(body: bytes) -> str:

@@ -1,5 +1,6 @@
 """The composition root: every part of the service is built here and closed in reverse order."""
 
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -7,20 +8,23 @@ import torch
 from fastapi import FastAPI
 
 from service import problems
+from service.batching import Batcher
+from service.engine import Engine
 from service.live import Live
 from service.middleware import BodyLimit, RequestContext
 from service.recommender import Recommender
-from service.routes import health, metrics, recommendations
+from service.routes import health, lambda2_path, metrics, recommendations
 from service.settings import Settings
+from service.shadow import Shadow
 from service.telemetry import Telemetry
-from service.worker import Worker
 
 DESCRIPTION = """
 Recommendations with the picture's pull taken out, λ2 per request.
 
 Every error is `application/problem+json` (RFC 9457): 400 body not JSON, 404 no such path, 405 other method, 413 body
 too long, 415 body not declared as JSON, 422 a value that cannot be answered (unknown parameters and fields too), 503
-too many requests waiting or not ready. An unknown user is not an error: the answer says `"source": "cold_user"`.
+too many requests waiting, one that waited too long, or not ready. An unknown user is not an error: the answer says
+`"source": "cold_user"` (but there is no λ2 path for one).
 """
 
 
@@ -30,30 +34,41 @@ def create_app(settings: Settings) -> FastAPI:
 
     `app.state.live.retire()` makes it unready while it goes on answering.
     """
-    worker = Worker(settings.max_waiting)
-    telemetry = Telemetry(waiting=lambda: worker.waiting)
-    live = Live(candidates=settings.candidates, full_scan=settings.full_scan)
+    telemetry = Telemetry(waiting=lambda: batcher.waiting)
+    live = Live(
+        retrieval=None if settings.retrieval == "auto" else settings.retrieval,
+        device=settings.device,
+        candidates=settings.candidates,
+        full_scan=settings.full_scan,
+    )
+    batcher = Batcher(
+        Engine(live, telemetry).answer,
+        max_waiting=settings.max_waiting,
+        max_batch=settings.max_batch,
+        deadline=settings.deadline_ms / 1000,
+    )
+    shadow = Shadow(settings.shadow_rate, batcher.when_idle, telemetry.shadow, random.Random())
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         torch.set_num_threads(settings.torch_threads)
         try:
             telemetry.serving(live.load(settings.bundle))
+            batcher.start()
             yield
         finally:
             live.retire()
-            worker.close()
+            batcher.close()
 
     app = FastAPI(title="CausalRec", version="1", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
     app.state.live = live
     app.state.telemetry = telemetry
-    app.state.recommender = Recommender(live, worker, telemetry)
+    app.state.recommender = Recommender(live, batcher, telemetry, shadow)
 
-    app.include_router(recommendations.router)
-    app.include_router(health.router)
-    app.include_router(metrics.router)
+    for each in (recommendations, lambda2_path, health, metrics):
+        app.router.routes.extend(each.router.routes)  # include_router's routes are matched twice, 30 µs each
 
     problems.register(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(RequestContext, telemetry=telemetry)  # added last, so outermost
+    app.add_middleware(RequestContext, telemetry=telemetry, full=batcher.full)  # added last, so outermost
     return app

@@ -4,14 +4,14 @@ import logging
 import time
 from pathlib import Path
 
-from pydantic import ValidationError
-
-from causalrec.bundle import read_bundle
+from causalrec.bundle import Bundle, read_bundle
 from causalrec.errors import BundleMismatch, NotReady, RequestError
 from causalrec.golden import check_answer
+from causalrec.index import Kind
 from causalrec.manifest import Golden, Manifest
+from causalrec.search import Device, Searcher
+from service.planning import Wanted
 from service.ranking import Ranker
-from service.schemas import RecommendationRequest
 
 log = logging.getLogger(__name__)
 
@@ -21,10 +21,14 @@ class Live:
     What answers requests now.
 
     Args:
-        candidates, full_scan: how bundles are searched (`Ranker`).
+        retrieval: how catalogues are searched (`Searcher`'s kind); None is what each bundle says of itself.
+        device: where they are scanned.
+        candidates, full_scan: within which budget (`Planner`).
     """
 
-    def __init__(self, *, candidates: int, full_scan: bool) -> None:
+    def __init__(self, *, retrieval: Kind | None, device: Device, candidates: int, full_scan: bool) -> None:
+        self._retrieval = retrieval
+        self._device = device
         self._candidates = candidates
         self._full_scan = full_scan
         self._ranker: Ranker | None = None
@@ -38,7 +42,7 @@ class Live:
         """
         started = time.perf_counter()
         bundle = read_bundle(path)
-        ranker = Ranker(bundle, candidates=self._candidates, full_scan=self._full_scan)
+        ranker = Ranker(bundle, self._searcher(bundle), candidates=self._candidates, full_scan=self._full_scan)
         for expected in bundle.golden:
             _replay(ranker, expected, path)
         self._ranker = ranker
@@ -78,14 +82,23 @@ class Live:
         """Not ready from now on; what still arrives is answered all the same."""
         self._retired = True
 
+    def _searcher(self, bundle: Bundle) -> Searcher:
+        own = bundle.manifest.retrieval.index
+        if self._retrieval is None or self._retrieval == own:
+            return Searcher(bundle.weights, own, bundle.index, device=self._device)
+        begun = time.perf_counter()
+        searcher = Searcher(bundle.weights, self._retrieval, device=self._device)
+        seconds = time.perf_counter() - begun
+        log.info("retrieval is set to %s, the bundle's is %s: prepared in %.2f s", self._retrieval, own, seconds)
+        return searcher
+
 
 def _replay(ranker: Ranker, expected: Golden, path: Path) -> None:
     try:
         if expected.user_id is None:
             best = ranker.mean_user_ranking(expected.lambda2, expected.k)
         else:
-            wanted = RecommendationRequest(user_id=expected.user_id, lambda2=expected.lambda2, k=expected.k)
-            best = ranker.rank(wanted).best
+            best = ranker.rank(Wanted(expected.user_id, expected.k, (expected.lambda2,)))[0].best
         check_answer(expected, [ranker.bundle.items.ids[row] for row in best.rows], best.scores.tolist())
-    except (BundleMismatch, RequestError, ValidationError) as error:
+    except (BundleMismatch, RequestError) as error:
         raise BundleMismatch(f"{path / 'golden.json'}: {error}; export the bundle again with this version") from error

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from causalrec import errors
 from causalrec.errors import CausalRecError
+from service.batching import DeadlinePassed
 
 MEDIA_TYPE: Final = "application/problem+json"
 LONGEST = 100  # characters of a caller's value or field name that are given back
@@ -31,6 +32,8 @@ WRONG_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is not declared
 INVALID = Kind(422, "invalid-request", "A value of the request cannot be answered")
 INTERNAL = Kind(500, "internal", "The service failed", internal=True)
 OVERLOADED = Kind(503, "overloaded", "Too many requests are waiting")
+LATE = Kind(503, "deadline-passed", "The request waited too long")
+OUT_OF_MEMORY = Kind(503, "out-of-memory", "The accelerator had no room for this")
 NOT_READY = Kind(503, "not-ready", "No bundle is being served")
 
 BY_ERROR: Mapping[type[CausalRecError], Kind] = {
@@ -45,6 +48,8 @@ BY_ERROR: Mapping[type[CausalRecError], Kind] = {
     errors.BundleMismatch: INTERNAL,
     errors.RequestError: INVALID,
     errors.Overloaded: OVERLOADED,
+    DeadlinePassed: LATE,
+    errors.DeviceOutOfMemory: OUT_OF_MEMORY,
     errors.NotReady: NOT_READY,
 }
 BY_STATUS: Mapping[int, Kind] = {

@@ -17,8 +17,7 @@ from service.problem_kinds import (
     INVALID,
     MEDIA_TYPE,
     NOT_FOUND,
-    UNREADABLE,
-    WRONG_MEDIA_TYPE,
+    OVERLOADED,
     WRONG_METHOD,
     Kind,
     declare_media_type,
@@ -26,6 +25,7 @@ from service.problem_kinds import (
     shortened,
     shown,
 )
+from service.schemas import ONE, SEVERAL
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,11 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     described = app.openapi
     app.openapi = lambda: declare_media_type(described())  # type: ignore[method-assign] # FastAPI's documented way
+
+
+def overloaded(request: Request, retry_after: int) -> Response:
+    """The answer to a request that is refused before it is read."""
+    return _respond(OVERLOADED, str(Overloaded(retry_after)), request, headers={"Retry-After": str(retry_after)})
 
 
 def on_unexpected(request: Request, error: Exception) -> Response:
@@ -60,13 +65,6 @@ async def _on_own_error(request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     found: Sequence[Mapping[str, Any]] = error.errors() if isinstance(error, RequestValidationError) else ()
-    if found and found[0]["type"] == "json_invalid":
-        where, why = found[0]["loc"][-1], found[0]["ctx"]["error"]
-        return _respond(UNREADABLE, f"the body is not JSON: {why} at character {where}", request)
-    given = request.headers.get("content-type", "")
-    if any(tuple(each["loc"]) == ("body",) for each in found) and not _is_json(given):
-        detail = f"send the body as Content-Type: application/json, not {shortened(given)!r}"
-        return _respond(WRONG_MEDIA_TYPE, detail, request)
     fields = [{"field": _field(each["loc"]), "detail": _advice(each), **shown(each["input"])} for each in found[:MOST]]
     more = f" (and {len(found) - 3} more)" if len(found) > 3 else ""
     detail = "; ".join(f"{field['field']}: {field['detail']}" for field in fields[:3]) + more
@@ -81,8 +79,6 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         detail = f"there is no {shortened(request.url.path)}; /docs lists what there is"
     elif kind is WRONG_METHOD:
         detail = f"{shortened(request.method)} is not among the methods here: {(headers or {}).get('Allow', '')}"
-    elif kind is UNREADABLE:
-        detail = "the body is not JSON in UTF-8 of reasonable depth and numbers"
     return _respond(kind, detail, request, headers=headers)
 
 
@@ -93,18 +89,14 @@ def _respond(
     fields: Sequence[dict[str, Any]] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
+    request.scope["problem"] = kind.name
     content = orjson.dumps(document(kind, detail, request.scope.get("request_id", ""), fields))
     return Response(content, kind.status, {"Cache-Control": "no-store", **(headers or {})}, MEDIA_TYPE)
 
 
-def _is_json(content_type: str) -> bool:
-    media = content_type.partition(";")[0].strip().lower()
-    return media == "application/json" or (media.startswith("application/") and media.endswith("+json"))
-
-
 def _field(where: Sequence[int | str]) -> str:
     inside = where[1:] if where and where[0] in ("body", "query", "path") else where
-    return shortened(".".join(map(str, inside))) or "body"
+    return shortened(".".join(str(part) for part in inside if part not in (ONE, SEVERAL))) or "body"
 
 
 def _advice(problem: Mapping[str, Any]) -> str:

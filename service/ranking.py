@@ -1,124 +1,148 @@
-"""The answers of one bundle: retrieval, exact ranking, exclusions, explanation; a pure function of the request."""
+"""The answers of one bundle: a batch of requests planned, searched for at once, and finished one by one."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from causalrec.bundle import Bundle
 from causalrec.errors import RequestError
+from causalrec.path import Lambda2Path
 from causalrec.search import Searcher
-from causalrec.topk import Rows, TopK
-from causalrec.weights import UserVectors
+from causalrec.topk import Query, Rows, TopK
 from service.cold import ColdRanking
 from service.explain import Terms, explain
-from service.schemas import RecommendationRequest
+from service.planning import NOTHING, Plan, Planner, Wanted, WantedPath
 
-Source = Literal["personal", "cold_user"]
-Lambda2Source = Literal["request", "default"]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+MOST_PIECES = 2000  # of one λ2 path
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Ranked:
-    """One request ranked: the items best first, and where they come from. explanations is aligned with best.rows."""
+    """One plan's list at one λ2, best first; explanations, where asked for, are aligned with it."""
 
-    best: TopK
-    source: Source
+    plan: Plan
     lambda2: float
-    lambda2_source: Lambda2Source
-    unknown_item_ids: tuple[str, ...] | None
+    best: TopK
     explanations: list[Terms] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A user's λ2 path of lists of k, from 0 to `maximum`."""
+
+    k: int
+    maximum: float
+    path: Lambda2Path
 
 
 class Ranker:
     """
-    Ranks one bundle's catalogue. Nothing it keeps changes an answer.
+    Ranks one bundle's catalogue. Nothing it keeps changes an answer: it is a pure function of bundle and request.
 
     Args:
-        candidates: how many items one search may return where a request does not say.
-        full_scan: score every item where the certificate fails.
-    Raises: BundleMismatch when index and weights do not fit.
+        searcher: over the bundle's weights.
+        candidates, full_scan: as `Planner` takes them.
     """
 
-    def __init__(self, bundle: Bundle, *, candidates: int, full_scan: bool) -> None:
+    def __init__(self, bundle: Bundle, searcher: Searcher, *, candidates: int, full_scan: bool) -> None:
         self.bundle = bundle
-        self._searcher = Searcher(bundle.weights, data=bundle.index)
-        self._cold = ColdRanking(self._searcher)
-        self._mean_user = bundle.weights.mean_user()
-        self._candidates = candidates
-        self._full_scan = full_scan
+        self.planner = Planner(bundle, candidates=candidates, full_scan=full_scan)
+        self._searcher = searcher
+        self._cold = ColdRanking(searcher)
 
-    def lambda2(self, asked: float | None) -> tuple[float, Lambda2Source]:
-        """The λ2 to rank at, and who chose it. Raises: RequestError outside the bundle's range."""
-        allowed = self.bundle.manifest.lambda2
-        if asked is None:
-            return allowed.default, "default"
-        if not allowed.minimum <= asked <= allowed.maximum:
-            raise RequestError(
-                "lambda2",
-                asked,
-                f"must lie between {allowed.minimum:g} and {allowed.maximum:g}; leave it out for this bundle's "
-                f"default, {allowed.default:g}",
-            )
-        return asked + 0.0, "request"  # −0.0 and 0.0 are one answer
-
-    def rank(self, wanted: RecommendationRequest) -> Ranked:
+    def rank(self, wanted: Wanted) -> tuple[Ranked, ...]:
         """
-        The k best items for the request's user: what they have seen and what the request excludes is never among
-        them, and the list is only shorter than k when nothing eligible is left.
+        The k best items for the request's user, one list per λ2 asked for: what they have seen and what the request
+        excludes is never among them, and a list is only shorter than k when nothing eligible is left.
 
-        Raises: RequestError (`lambda2`).
+        Raises: RequestError (`Planner.plan`).
         """
-        lambda2, lambda2_source = self.lambda2(wanted.lambda2)
-        row = self.bundle.users.row(wanted.user_id)
-        excluded = self._excluded(row, wanted)
-        pool, unknown = self._pool(wanted, excluded)
-        user = self._mean_user if row is None else self.bundle.weights.user(row)
-        if row is None:
-            best = self._cold.top_k(lambda2, wanted.k, self._eligible(pool, excluded))
-        elif pool is None:
-            count = wanted.candidates or self._candidates
-            best = self._searcher.top_k(user, lambda2, wanted.k, excluded, candidates=count, full_scan=self._full_scan)
-        else:
-            best = self._searcher.rank(user, lambda2, wanted.k, pool)
-        explanations = None
-        if wanted.explain:
-            at_zero = self._ranks_at_zero(None if row is None else user, best.rows, self._eligible(pool, excluded))
-            explanations = explain(self.bundle.weights, user, lambda2, best.rows, at_zero)
-        source: Source = "cold_user" if row is None else "personal"
-        return Ranked(best, source, lambda2, lambda2_source, unknown, explanations)
+        outcome = self.rank_many([wanted])[0]
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def rank_many(self, requests: Sequence[Wanted]) -> list[tuple[Ranked, ...] | Exception]:
+        """What `rank` says to each request alone, or raises, from one search for all of them."""
+        plans = [attempt(self.planner.plan, wanted) for wanted in requests]
+        found = iter(self._search([plan.query for plan in plans if isinstance(plan, Plan) and plan.query]))
+        outcomes: list[tuple[Ranked, ...] | Exception] = []
+        for plan in plans:
+            if isinstance(plan, Exception):
+                outcomes.append(plan)
+                continue
+            best = next(found) if plan.query else None
+            outcomes.append(best if isinstance(best, Exception) else attempt(self._finish, plan, best))
+        return outcomes
+
+    def check_path(self, wanted: WantedPath) -> None:
+        """
+        Raises: RequestError for an end beyond the bundle's range, and for somebody unknown: the cold ranking is made of
+            ranks, which do not change along straight lines as scores do, so its path cannot be traced.
+        """
+        limit = self.bundle.manifest.lambda2.maximum
+        if wanted.user_id not in self.bundle.users:
+            detail = "is unknown, and the cold ranking has no exact path; ask for recommendations at single λ2 values"
+            raise RequestError("user_id", wanted.user_id, detail)
+        if wanted.maximum is not None and wanted.maximum > limit:
+            raise RequestError("max", wanted.maximum, f"must be at most {limit:g}, this bundle's largest λ2")
+
+    def path(self, wanted: WantedPath) -> Traced:
+        """The user's exact λ2 path. Raises: RequestError (`check_path`)."""
+        self.check_path(wanted)
+        bundle, excluded = self.bundle, self.planner.excluded(wanted)
+        user = bundle.weights.user(bundle.users.rows([wanted.user_id])[0])
+        maximum = bundle.manifest.lambda2.maximum if wanted.maximum is None else wanted.maximum
+        path = self._searcher.path(user, maximum, wanted.k, excluded, limit=MOST_PIECES)
+        return Traced(wanted.k, maximum, path)
+
+    def scan(self, ranked: Ranked) -> TopK:
+        """The list that a search of the catalogue must have found, by scoring every item."""
+        plan = ranked.plan
+        return self._searcher.scan(plan.user, ranked.lambda2, plan.k, plan.excluded)
 
     def mean_user_ranking(self, lambda2: float, k: int) -> TopK:
         """The mean user's k best, nothing excluded: what a golden answer for somebody unknown holds."""
-        return self._searcher.scan(self._mean_user, lambda2, k, np.empty(0, dtype=np.int64))
+        return self._searcher.scan(self.bundle.weights.mean_user(), lambda2, k, NOTHING)
 
-    def _excluded(self, row: int | None, wanted: RecommendationRequest) -> Rows:
-        named = np.unique(self.bundle.items.rows(wanted.exclude_item_ids))
-        if row is None or not wanted.exclude_seen:
-            return named
-        seen = self.bundle.seen.items(row)
-        return np.union1d(seen, named) if len(named) else seen
+    def _search(self, queries: Sequence[Query]) -> Sequence[tuple[TopK, ...] | Exception]:
+        """One batch; where it fails, one by one, so that only who made it fail is told."""
+        found = attempt(self._searcher.batch, queries) if queries else []
+        if not isinstance(found, Exception):
+            return found
+        return [found] if len(queries) == 1 else [self._search([query])[0] for query in queries]
 
-    def _pool(self, wanted: RecommendationRequest, excluded: Rows) -> tuple[Rows | None, tuple[str, ...] | None]:
-        """Rows of the request's own candidates less the excluded, and the ids among them that are no items."""
-        if wanted.candidate_item_ids is None:
-            return None, None
-        items = self.bundle.items
-        unknown = tuple(dict.fromkeys(item_id for item_id in wanted.candidate_item_ids if item_id not in items))
-        return np.setdiff1d(items.rows(wanted.candidate_item_ids), excluded), unknown
-
-    def _eligible(self, pool: Rows | None, excluded: Rows) -> Rows:
-        if pool is not None:
-            return pool
-        allowed = np.ones(len(self.bundle.items), dtype=bool)
-        allowed[excluded] = False
-        return np.flatnonzero(allowed).astype(np.int64)
-
-    def _ranks_at_zero(self, user: UserVectors | None, rows: Rows, eligible: Rows) -> Rows:
-        if user is None:
-            whole = self._cold.top_k(0.0, len(eligible), eligible)
-        else:
-            whole = self._searcher.rank(user, 0.0, len(eligible), eligible)
+    def _finish(self, plan: Plan, found: tuple[TopK, ...] | None) -> tuple[Ranked, ...]:
+        """The plan's lists: what the search found, where it was searched for."""
+        eligible = NOTHING if found and not plan.explain else self.planner.eligible(plan)
+        lists = found or tuple(self._among(plan, lambda2, plan.k, eligible) for lambda2 in plan.lambda2)
+        ranked = zip(plan.lambda2, lists, strict=True)
+        if not plan.explain:
+            return tuple(Ranked(plan, lambda2, best, None) for lambda2, best in ranked)
         places = np.zeros(len(self.bundle.items), dtype=np.int64)
-        places[whole.rows] = np.arange(1, len(whole.rows) + 1)
-        return places[rows]
+        at_zero = self._among(plan, 0.0, len(eligible), eligible).rows
+        places[at_zero] = np.arange(1, len(at_zero) + 1)
+        weights = self.bundle.weights
+        return tuple(
+            Ranked(plan, lambda2, best, explain(weights, plan.user, lambda2, best.rows, places[best.rows]))
+            for lambda2, best in ranked
+        )
+
+    def _among(self, plan: Plan, lambda2: float, k: int, eligible: Rows) -> TopK:
+        """The k best of the rows `eligible`."""
+        if plan.source == "cold_user":
+            return self._cold.top_k(lambda2, k, eligible)
+        return self._searcher.rank(plan.user, lambda2, k, eligible)
+
+
+def attempt(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | Exception:
+    """What the function returns or raises: one request's error must not be the whole batch's."""
+    try:
+        return function(*arguments, **named)
+    except Exception as error:  # noqa: BLE001 - whoever it belongs to gets it
+        return error

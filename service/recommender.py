@@ -1,15 +1,15 @@
-"""The use case: a request in, an encoded answer out, with one wait for the scoring thread."""
+"""The use cases: a request in, an encoded answer out, with one wait for the scoring thread."""
 
-import time
 from collections.abc import Sequence
 
 from causalrec.errors import RequestError
-from service.answers import Answer, encode, encode_batch, entity_tag
+from service.answers import Answer, encode_several, entity_tag
+from service.batching import Batcher
+from service.engine import Ask, Encoded
 from service.live import Live
-from service.ranking import Ranked, Ranker
-from service.schemas import RecommendationRequest
+from service.planning import Wanted, WantedPath
+from service.shadow import Shadow
 from service.telemetry import Telemetry
-from service.worker import Worker
 
 
 class Recommender:
@@ -18,53 +18,61 @@ class Recommender:
 
     Args:
         live: the bundle being served.
-        worker: where ranking and encoding run.
-        telemetry: told what every answer was made of.
+        batcher: the line before the thread in which an `Engine` answers.
+        telemetry: told how long each request waited.
+        shadow: offered every list that is served.
     """
 
-    def __init__(self, live: Live, worker: Worker, telemetry: Telemetry) -> None:
+    def __init__(self, live: Live, batcher: Batcher[Ask, Encoded], telemetry: Telemetry, shadow: Shadow) -> None:
         self._live = live
-        self._worker = worker
+        self._batcher = batcher
         self._telemetry = telemetry
+        self._shadow = shadow
 
-    async def recommend(self, wanted: RecommendationRequest) -> Answer:
-        """The answer to one request. Raises: RequestError, Overloaded, NotReady."""
-        ranker = self._live.ranker
-        ranker.lambda2(wanted.lambda2)  # refused before it waits
-        return await self._answer(ranker, (wanted,), batch=False)
+    @property
+    def wait(self) -> float:
+        """About how many seconds somebody who asks now waits before being begun with."""
+        return self._batcher.wait
 
-    async def recommend_batch(self, requests: Sequence[RecommendationRequest]) -> Answer:
+    async def recommend(self, wanted: Wanted) -> Answer:
+        """The answer to one request. Raises: RequestError, Overloaded, DeadlinePassed, NotReady."""
+        self._live.ranker.planner.check(wanted)  # refused before it waits
+        (encoded,), waited = await self._ask(wanted)
+        return _answer(encoded.body, encoded, waited)
+
+    async def recommend_batch(self, requests: Sequence[Wanted]) -> Answer:
         """
         The answers to several requests from one bundle, each the same as alone.
 
-        Raises: RequestError whose field names the first request that cannot be answered; Overloaded; NotReady.
+        Raises: RequestError whose field names the first request that cannot be answered; as `recommend`.
         """
-        ranker = self._live.ranker
+        planner = self._live.ranker.planner
         for index, wanted in enumerate(requests):
             try:
-                ranker.lambda2(wanted.lambda2)
+                planner.check(wanted)
             except RequestError as error:
                 raise RequestError(f"requests.{index}.{error.field}", error.value, error.detail) from error
-        return await self._answer(ranker, requests, batch=True)
+        every, waited = await self._ask(*requests)
+        return _answer(encode_several([encoded.body for encoded in every]), every[0], waited)
 
-    async def _answer(self, ranker: Ranker, requests: Sequence[RecommendationRequest], *, batch: bool) -> Answer:
-        (ranked, body, seconds), waited = await self._worker.run(
-            lambda: _work(ranker, requests, batch=batch), len(requests)
-        )
-        seconds = {"queue": waited, **seconds}
-        self._telemetry.stages(seconds)
-        for each in ranked:
-            self._telemetry.ranked(each)
-        return Answer(body, entity_tag(body), seconds)
+    async def lambda2_path(self, wanted: WantedPath) -> Answer:
+        """A user's exact λ2 path. Raises: as `recommend`."""
+        self._live.ranker.check_path(wanted)  # refused before it waits
+        (encoded,), waited = await self._ask(wanted)
+        return _answer(encoded.body, encoded, waited)
+
+    async def _ask(self, *asks: Ask) -> tuple[list[Encoded], float]:
+        outcomes, waited = await self._batcher.ask(*asks)
+        self._telemetry.waited(waited)
+        every: list[Encoded] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                raise outcome
+            for ranked in outcome.ranked:
+                self._shadow.offer(outcome.ranker, ranked)
+            every.append(outcome)
+        return every, waited
 
 
-def _work(
-    ranker: Ranker, requests: Sequence[RecommendationRequest], *, batch: bool
-) -> tuple[list[Ranked], bytes, dict[str, float]]:
-    begun = time.perf_counter()
-    ranked = [ranker.rank(wanted) for wanted in requests]
-    searched = time.perf_counter()
-    bundle = ranker.bundle
-    bodies = [encode(each, bundle.manifest.content_id, bundle.items.ids) for each in ranked]
-    body = encode_batch(bodies) if batch else bodies[0]
-    return ranked, body, {"search": searched - begun, "encode": time.perf_counter() - searched}
+def _answer(body: bytes, encoded: Encoded, waited: float) -> Answer:
+    return Answer(body, entity_tag(body), {"queue": waited, **encoded.seconds})

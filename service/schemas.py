@@ -1,15 +1,27 @@
 """Request and response bodies. Answers are declared for the documentation and encoded by `service.answers`."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    StringConstraints,
+    Tag,
+)
 
 from causalrec.ids import MAX_ID_LENGTH, problem_with
+from service.planning import Wanted, WantedPath
 
 MAX_K = 500
 MAX_CANDIDATES = 10_000
 MAX_EXCLUDED = 1000
 MAX_BATCH = 64
+MAX_LAMBDA2 = 16
+MAX_PATH_K = 100
 
 DESCRIBED = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
@@ -26,38 +38,109 @@ UserId = Annotated[
 ItemId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH)]
 
 
-class Options(BaseModel):
-    """What may be asked of a ranking, as query parameters."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+ONE, SEVERAL = "<one>", "<several>"  # which of both a λ2 is; `problems` leaves them out of field names
+OneOrSeveral = Annotated[
+    Annotated[Finite, Tag(ONE)] | Annotated[list[Finite], Field(min_length=1, max_length=MAX_LAMBDA2), Tag(SEVERAL)],
+    Discriminator(lambda value: SEVERAL if isinstance(value, list) else ONE),
+]
 
+
+def _single(value: object) -> object:
+    if isinstance(value, list):
+        raise ValueError("takes one value in a batch; a list is for POST /v1/recommendations")  # noqa: TRY004
+    return value
+
+
+class Exclusions(BaseModel):
     model_config = DESCRIBED
 
-    k: int = Field(10, ge=1, le=MAX_K)
-    """How many items."""
-    lambda2: float | None = Field(None, allow_inf_nan=False, examples=[0.6])
-    """How much of the picture's direct pull to remove: 0 nothing, 1 all of it, more over-removes. Within the bundle's
-    range (at most 0 to 3 unless it says otherwise); left out, the bundle's default."""
     exclude_seen: bool = True
     """Leave out what the user has interacted with in the training data."""
     exclude_item_ids: list[ItemId] = Field([], max_length=MAX_EXCLUDED, fail_fast=True)
     """Items that must not be returned; ids that are no items are passed over."""
+
+
+class Listing(Exclusions):
+    """What may be asked of a list at any λ2."""
+
+    k: int = Field(10, ge=1, le=MAX_K)
+    """How many items."""
     candidates: int | None = Field(None, ge=1, le=MAX_CANDIDATES)
-    """How many items one search of the index may return before exact ranking; left out, the service's default."""
+    """How many items one search of an index may return before exact ranking; left out, the service's default."""
     explain: bool = False
     """Give every item's causal terms."""
 
 
-class RecommendationRequest(Options):
-    """One user's request."""
+class Options(Listing):
+    """What may be asked of a ranking, as query parameters."""
 
-    model_config = ConfigDict(
-        strict=True,
-        json_schema_extra={"examples": [{"user_id": "ann", "k": 2, "lambda2": 0.6, "exclude_item_ids": ["item-007"]}]},
-    )
+    lambda2: Finite | None = Field(None, examples=[0.6])
+    """How much of the picture's direct pull to remove: 0 nothing, 1 all of it, more over-removes. Within the bundle's
+    range (at most 0 to 3 unless it says otherwise); left out, the bundle's default."""
+
+    def wanted(self, user_id: str) -> Wanted:
+        """The request of `user_id` with these options."""
+        lambda2 = None if self.lambda2 is None else (self.lambda2,)
+        return Wanted(user_id, self.k, lambda2, self.exclude_seen, self.exclude_item_ids, self.candidates, self.explain)
+
+
+class Posted(Listing):
+    """One user's request as a body."""
+
+    model_config = ConfigDict(strict=True)
 
     user_id: UserId
     """Whom to recommend to. Somebody unknown gets the cold answer, not an error."""
     candidate_item_ids: list[ItemId] | None = Field(None, max_length=MAX_CANDIDATES, fail_fast=True)
     """Rank only these (less the excluded). Ids that are no items are listed in the answer's unknown_item_ids."""
+
+    def _wanted(self, lambda2: float | list[float] | None) -> Wanted:
+        listed = isinstance(lambda2, list)
+        return Wanted(
+            user_id=self.user_id,
+            k=self.k,
+            lambda2=None if lambda2 is None else tuple(lambda2) if isinstance(lambda2, list) else (lambda2,),
+            exclude_seen=self.exclude_seen,
+            exclude_item_ids=self.exclude_item_ids,
+            candidates=self.candidates,
+            explain=self.explain,
+            candidate_item_ids=self.candidate_item_ids,
+            listed=listed,
+        )
+
+
+class RecommendationRequest(Posted):
+    """One user's request, at one λ2 or at several."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"user_id": "ann", "k": 2, "lambda2": 0.6, "exclude_item_ids": ["item-007"]},
+                {"user_id": "ann", "k": 2, "lambda2": [0.0, 0.6, 1.2]},
+            ]
+        },
+    )
+
+    lambda2: OneOrSeveral | None = Field(None, examples=[0.6, [0.0, 0.6, 1.2]])
+    """How much of the picture's direct pull to remove: 0 nothing, 1 all of it, more over-removes. Within the bundle's
+    range (at most 0 to 3 unless it says otherwise); left out, the bundle's default. A list of 1 to 16 values is
+    answered by {"answers": [...]}, one answer per value in their order."""
+
+    def wanted(self) -> Wanted:
+        """The request."""
+        return self._wanted(self.lambda2)
+
+
+class BatchedRequest(Posted):
+    """One user's request among several."""
+
+    lambda2: Annotated[Finite | None, BeforeValidator(_single)] = Field(None, examples=[0.6])
+    """How much of the picture's direct pull to remove; one value. Left out, the bundle's default."""
+
+    def wanted(self) -> Wanted:
+        """The request."""
+        return self._wanted(self.lambda2)
 
 
 class BatchRequest(BaseModel):
@@ -65,8 +148,21 @@ class BatchRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, strict=True)
 
-    requests: list[RecommendationRequest] = Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)
+    requests: list[BatchedRequest] = Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)
     """All of them are answered, or none: an error names its index."""
+
+
+class PathOptions(Exclusions):
+    """What may be asked of a λ2 path, as query parameters."""
+
+    k: int = Field(10, ge=1, le=MAX_PATH_K)
+    """How many items each list has."""
+    max: Finite | None = Field(None, ge=0, examples=[2.0])
+    """Where the path ends: it covers λ2 from 0 to here. Left out, the end of the bundle's range."""
+
+    def wanted(self, user_id: str) -> WantedPath:
+        """The request of `user_id` with these options."""
+        return WantedPath(user_id, self.k, self.max, self.exclude_seen, self.exclude_item_ids)
 
 
 class Explanation(BaseModel):
@@ -129,7 +225,34 @@ class BatchAnswer(BaseModel):
     model_config = DESCRIBED
 
     answers: list[RecommendationAnswer]
-    """One per request, in their order."""
+    """One per request, or per λ2 of the one request, in their order."""
+
+
+class PathPiece(BaseModel):
+    model_config = DESCRIBED
+
+    start: float = Field(alias="from")
+    """λ2 from which this list holds; at the very end of a piece its list ties with the next one's."""
+    to: float
+    item_ids: list[str]
+    """Best first."""
+
+
+class PathAnswer(BaseModel):
+    """A pure function of bundle and request."""
+
+    model_config = DESCRIBED
+
+    bundle_id: str
+    """Content id of the bundle that answered."""
+    source: Literal["personal"]
+    k: int
+    max: float
+    """The λ2 asked for as the end."""
+    pieces: list[PathPiece]
+    """From λ2 = 0 on, without gaps; neighbours differ in their items or in their order."""
+    truncated: bool
+    """There are more than 2,000 pieces: the last one given ends before max."""
 
 
 class Health(BaseModel):
@@ -138,34 +261,3 @@ class Health(BaseModel):
     status: Literal["alive", "ready"]
     bundle_id: str | None = None
     """Of the bundle being served, once ready."""
-
-
-ANSWER_EXAMPLE: dict[str, Any] = {
-    "bundle_id": "0f343b0931126a20f133d67c2b018a3b5f1f3d8f2c1e4b7a9d6c5e8f7a1b2c3d",
-    "lambda2": 0.6,
-    "lambda2_source": "request",
-    "items": [
-        {"item_id": "item-115", "rank": 1, "score": 0.496126012101},
-        {"item_id": "item-185", "rank": 2, "score": 0.487209315998},
-    ],
-    "source": "personal",
-    "exact": True,
-}
-EXPLAINED_EXAMPLE: dict[str, Any] = {
-    **ANSWER_EXAMPLE,
-    "items": [
-        {
-            "item_id": "item-115",
-            "rank": 1,
-            "score": 0.4352,
-            "explain": {
-                "match": 0.9,
-                "visual_match": 0.8,
-                "notice": 0.8,
-                "undebiased": 0.576,
-                "removed": 0.1408,
-                "rank_at_zero": 3,
-            },
-        }
-    ],
-}

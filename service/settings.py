@@ -12,6 +12,8 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from causalrec.errors import ConfigError
+from causalrec.index import Kind
+from causalrec.search import Device
 
 PREFIX = "CAUSALREC_"
 
@@ -33,12 +35,26 @@ class Settings(BaseSettings):
     """How many items one search of the index may return where a request does not say."""
     full_scan: bool = True
     """Score every item where the search could not prove its answer; without it such an answer says exact: false."""
-    max_waiting: int = Field(256, ge=1)
-    """Requests that may wait for the scoring thread; one more is refused with 503 and Retry-After."""
+    retrieval: Literal["auto"] | Kind = "auto"
+    """How the catalogue is searched: auto is what the bundle was exported for; an index it does not hold is built."""
+    device: Device = "auto"
+    """Where the catalogue is scanned: auto is the GPU where there is one. One process per GPU."""
+    max_waiting: int = Field(64, ge=1)
+    """While so many requests wait for the scoring thread, more are refused with 503 and Retry-After. Together with
+    max_batch it bounds how long an accepted one takes; clients that ask one by one need a place each."""
+    max_batch: int = Field(64, ge=1)
+    """Most requests that are scored together: those that came while the last ones were scored. None is waited for."""
+    deadline_ms: int = Field(1000, ge=1)
+    """Milliseconds a request may wait to be scored; after that it is answered 503 with Retry-After instead."""
+    shadow_rate: float = Field(0.01, ge=0, le=1)
+    """Share of personal answers that are found again in idle time by scoring every item, and compared, for /metrics."""
     max_body_bytes: int = Field(1 << 20, ge=1024)
     """Longest request body in bytes; a longer one is refused with 413."""
     torch_threads: int = Field(1, ge=1)
     """Threads of one tensor operation; more than 1 helps only catalogues of several 100,000 items."""
+    keep_alive_seconds: int = Field(75, ge=0)
+    """How long an idle connection stays open; longer than the load balancer keeps it (mostly 60 s), so that this side
+    never closes one that is about to be used."""
     grace_seconds: float = Field(2.0, ge=0, le=300)
     """After SIGTERM: how long to keep answering while /health/ready already says 503. Ctrl-C does not wait."""
     drain_seconds: int = Field(7, ge=0, le=300)

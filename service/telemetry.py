@@ -1,6 +1,6 @@
 """Every metric. Labels come from route templates and fixed sets only: no id ever becomes a label."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -8,13 +8,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from causalrec.manifest import Manifest
 from causalrec.topk import Proof
-from service.ranking import Ranked, Source
+from service.planning import Source
+from service.ranking import Ranked
+from service.shadow import Outcome
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 METHODS = frozenset({"GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH"})
-SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+SHORT = (0.0005, 0.001, 0.0025, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.035, 0.05, 0.075)
+SECONDS = (*SHORT, 0.1, 0.15, 0.25, 0.35, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0)
 STAGE_SECONDS = (0.00005, 0.0001, 0.00025, *SECONDS)
 CANDIDATES = (10, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000, 1_000_000)
+BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+RECALL = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 LAMBDA2 = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0)
 
 
@@ -34,14 +39,16 @@ class Telemetry:
         )
         self._duration = Histogram(
             "causalrec_request_duration_seconds",
-            "From the request's head to the end of the answer.",
-            ("route",),
+            "From the request's head to the end of the answer, by outcome: answered (2xx, 3xx), refused (the line was "
+            "full), failed (anything else).",
+            ("route", "outcome"),
             buckets=SECONDS,
             registry=registry,
         )
         stages = Histogram(
             "causalrec_stage_duration_seconds",
-            "Time of one stage: queue (waiting for the scoring thread), search (retrieval and exact ranking), encode.",
+            "Time of one stage: queue (one request waiting to be scored); search (retrieval and exact ranking) and "
+            "encode, of a whole batch.",
             ("stage",),
             buckets=STAGE_SECONDS,
             registry=registry,
@@ -63,47 +70,74 @@ class Telemetry:
         self._answers = {source: answers.labels(source) for source in get_args(Source)}
         self._lambda2 = Histogram("causalrec_lambda2", "λ2 ranked at.", buckets=LAMBDA2, registry=registry)
         self._empty = Counter("causalrec_empty_results", "Answers without an item.", registry=registry)
-        self._in_progress = Gauge("causalrec_requests_in_progress", "Requests not yet answered.", registry=registry)
+        self._batch_size = Histogram(
+            "causalrec_batch_size", "Requests scored together.", buckets=BATCH, registry=registry
+        )
+        shadows = Counter(
+            "causalrec_shadow_answers",
+            "Answers found again by scoring every item: equal, different, or dropped (too many were left over).",
+            ("outcome",),
+            registry=registry,
+        )
+        self._shadows = {outcome: shadows.labels(outcome) for outcome in get_args(Outcome)}
+        self._recall = Histogram(
+            "causalrec_shadow_recall", "Share of the exact list that an answer had.", buckets=RECALL, registry=registry
+        )
+        self._open = 0
+        in_progress = Gauge("causalrec_requests_in_progress", "Requests not yet answered.", registry=registry)
+        in_progress.set_function(lambda: self._open)
         self._bundle = Info("causalrec_bundle", "The bundle being served.", registry=registry)
         Gauge("causalrec_waiting", "Requests waiting for the scoring thread.", registry=registry).set_function(waiting)
-        self._children: dict[tuple[str, ...], Counter | Histogram] = {}
+        self._children: dict[tuple[str, str, int, str], tuple[Counter, Histogram]] = {}
 
     def started(self) -> None:
         """A request has begun."""
-        self._in_progress.inc()
+        self._open += 1
 
-    def finished(self, route: str, method: str, status: int, seconds: float) -> None:
+    def finished(self, route: str, method: str, status: int, seconds: float, *, refused: bool) -> None:
         """
         A request has been answered.
 
         Args:
-            route: its template, or "unmatched".
+            route: its template, or one of a few fixed words where none was looked for or found.
+            refused: because the line was full.
         """
-        self._in_progress.dec()
+        self._open -= 1
         method = method if method in METHODS else "other"
-        counter = self._children.get((route, method, str(status)))
-        if not isinstance(counter, Counter):
+        outcome = "refused" if refused else "answered" if status < 400 else "failed"
+        key = route, method, status, outcome
+        if key not in self._children:
             counter = self._requests.labels(route, method, str(status))
-            self._children[route, method, str(status)] = counter
+            self._children[key] = counter, self._duration.labels(route, outcome)
+        counter, duration = self._children[key]
         counter.inc()
-        histogram = self._children.get((route,))
-        if not isinstance(histogram, Histogram):
-            histogram = self._children[route,] = self._duration.labels(route)
-        histogram.observe(seconds)
+        duration.observe(seconds)
 
-    def ranked(self, ranked: Ranked) -> None:
-        """One answer's ranking."""
-        self._candidates.observe(ranked.best.candidates)
-        self._proofs[ranked.best.proof].inc()
-        self._answers[ranked.source].inc()
-        self._lambda2.observe(ranked.lambda2)
-        if not len(ranked.best.rows):
-            self._empty.inc()
+    def waited(self, seconds: float) -> None:
+        """One request's time in the line."""
+        self._stages["queue"].observe(seconds)
 
-    def stages(self, seconds: dict[str, float]) -> None:
-        """The time each stage of one piece of work took."""
+    def batch(self, size: int, seconds: Mapping[str, float]) -> None:
+        """One batch: how many requests, and the time of each stage."""
+        self._batch_size.observe(size)
         for stage, duration in seconds.items():
             self._stages[stage].observe(duration)
+
+    def ranked(self, lists: Sequence[Ranked]) -> None:
+        """The lists of one answer."""
+        for ranked in lists:
+            self._candidates.observe(ranked.best.candidates)
+            self._proofs[ranked.best.proof].inc()
+            self._answers[ranked.plan.source].inc()
+            self._lambda2.observe(ranked.lambda2)
+            if not len(ranked.best.rows):
+                self._empty.inc()
+
+    def shadow(self, outcome: Outcome, recall: float | None) -> None:
+        """One answer of the shadow sample, and its recall where it was compared."""
+        self._shadows[outcome].inc()
+        if recall is not None:
+            self._recall.observe(recall)
 
     def serving(self, manifest: Manifest) -> None:
         """The bundle now served."""

@@ -109,7 +109,8 @@ def blocked(form: Form, items: ItemArrays) -> Floats:
     own = items.e_match is not items.e
     parts = 3 if form == "paper" and (own or biased) else 2
     blocks = -(-count // LANES)
-    laid = torch.zeros((blocks + SPARE, dim + biased, parts, LANES))
+    memory = np.zeros((blocks + SPARE, dim + biased, parts, LANES), dtype=np.float32)  # numpy asks for huge pages
+    laid = torch.from_numpy(memory)
     for start in range(0, count, LAID_OUT):
         rows = slice(start, min(start + LAID_OUT, count))
         gamma, e, e_match = items.gamma[rows], items.e[rows], items.e_match[rows]
@@ -119,7 +120,7 @@ def blocked(form: Form, items: ItemArrays) -> Floats:
         for part, bias in enumerate((items.beta, items.visual_bias)):
             if bias is not None:
                 _lay(laid[:, dim:, part], start, bias[rows, None])
-    return laid.numpy()
+    return memory
 
 
 def _lay(blocks: torch.Tensor, start: int, values: torch.Tensor) -> None:

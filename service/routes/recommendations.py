@@ -4,12 +4,12 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from service.answers import Answer
+from service.examples import ANSWER_EXAMPLE, EXPLAINED_EXAMPLE, SEVERAL_EXAMPLE
+from service.planning import Wanted
 from service.problem_kinds import INVALID, OVERLOADED, TOO_LARGE, UNREADABLE, WRONG_MEDIA_TYPE, documented
-from service.recommender import Recommender
+from service.routes.delivery import deliver, recommender
+from service.routes.direct import DirectRoute
 from service.schemas import (
-    ANSWER_EXAMPLE,
-    EXPLAINED_EXAMPLE,
     BatchAnswer,
     BatchRequest,
     Options,
@@ -18,12 +18,15 @@ from service.schemas import (
     UserId,
 )
 
-router = APIRouter(tags=["recommendations"])
+router = APIRouter(tags=["recommendations"], route_class=DirectRoute)
 
 HEADERS = {
     "ETag": {"description": "Strong tag: a hash of the body.", "schema": {"type": "string"}},
     "X-Request-ID": {"description": "The caller's, or a new one.", "schema": {"type": "string"}},
-    "Server-Timing": {"description": "Milliseconds in queue, search and encode.", "schema": {"type": "string"}},
+    "Server-Timing": {
+        "description": "Milliseconds in queue, and in search and encode of the batch it was part of.",
+        "schema": {"type": "string"},
+    },
 }
 EXAMPLES = {"plain": {"value": ANSWER_EXAMPLE}, "explained": {"value": EXPLAINED_EXAMPLE}}
 ONE: dict[str, Any] = {
@@ -31,11 +34,17 @@ ONE: dict[str, Any] = {
     "headers": HEADERS,
     "content": {"application/json": {"examples": EXAMPLES}},
 }
+ONE_OR_SEVERAL: dict[str, Any] = {
+    "model": RecommendationAnswer | BatchAnswer,
+    "headers": HEADERS,
+    "content": {"application/json": {"examples": {**EXAMPLES, "several λ2": {"value": SEVERAL_EXAMPLE}}}},
+}
 SEVERAL: dict[str, Any] = {
     "model": BatchAnswer,
     "headers": HEADERS,
     "content": {"application/json": {"example": {"answers": [ANSWER_EXAMPLE]}}},
 }
+NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "If-None-Match names the answer's ETag."}}
 GET_PROBLEMS = documented(INVALID, OVERLOADED)
 POST_PROBLEMS = documented(UNREADABLE, TOO_LARGE, WRONG_MEDIA_TYPE, INVALID, OVERLOADED)
 
@@ -44,11 +53,7 @@ POST_PROBLEMS = documented(UNREADABLE, TOO_LARGE, WRONG_MEDIA_TYPE, INVALID, OVE
     "/v1/users/{user_id:path}/recommendations",
     summary="Recommend to one user",
     response_class=Response,
-    responses={
-        200: ONE,
-        304: {"description": "If-None-Match names the answer's ETag."},
-        **GET_PROBLEMS,
-    },
+    responses={200: ONE, **NOT_MODIFIED, **GET_PROBLEMS},
 )
 async def recommend(
     request: Request,
@@ -56,20 +61,21 @@ async def recommend(
     options: Annotated[Options, Query()],
 ) -> Response:
     """The items a user would want had the picture not pulled; somebody unknown gets the cold answer."""
-    wanted = RecommendationRequest.model_construct(user_id=user_id, **options.__dict__)
-    answer = await _recommender(request).recommend(wanted)
-    return _response(answer, request.headers.get("if-none-match"))
+    return await deliver(request, recommender(request).recommend(options.wanted(user_id)))
 
 
 @router.post(
     "/v1/recommendations",
     summary="Recommend to one user, with the request as a body",
     response_class=Response,
-    responses={200: ONE, **POST_PROBLEMS},
+    responses={200: ONE_OR_SEVERAL, **POST_PROBLEMS},
 )
-async def recommend_posted(request: Request, wanted: RecommendationRequest) -> Response:
-    """The same as GET, and candidate_item_ids: rank only the items given."""
-    return _response(await _recommender(request).recommend(wanted))
+async def recommend_posted(request: Request, posted: RecommendationRequest) -> Response:
+    """
+    The same as GET, and candidate_item_ids: rank only the items given. Where lambda2 is a list, all of its values are
+    answered from one pass over the catalogue, each as it would be alone, in {"answers": [...]}.
+    """
+    return await deliver(request, recommender(request).recommend(posted.wanted()))
 
 
 @router.post(
@@ -80,26 +86,5 @@ async def recommend_posted(request: Request, wanted: RecommendationRequest) -> R
 )
 async def recommend_batch(request: Request, batch: BatchRequest) -> Response:
     """Up to 64 requests, each answered as it would be alone, all from one bundle; or one error for all."""
-    return _response(await _recommender(request).recommend_batch(batch.requests))
-
-
-def _recommender(request: Request) -> Recommender:
-    recommender: Recommender = request.app.state.recommender
-    return recommender
-
-
-def _response(answer: Answer, known: str | None = None) -> Response:
-    headers = {
-        "ETag": answer.etag,
-        "Cache-Control": "private, no-cache",
-        "Server-Timing": ", ".join(f"{stage};dur={1000 * seconds:.3f}" for stage, seconds in answer.seconds.items()),
-    }
-    if known is not None and _names(known, answer.etag):
-        return Response(status_code=304, headers=headers)
-    return Response(answer.body, headers=headers, media_type="application/json")
-
-
-def _names(known: str, etag: str) -> bool:
-    """Whether an If-None-Match header names `etag` (weak comparison, RFC 9110 §13.1.2)."""
-    tags = (tag.strip().removeprefix("W/") for tag in known.split(","))
-    return known.strip() == "*" or etag in tags
+    wanted: list[Wanted] = [each.wanted() for each in batch.requests]
+    return await deliver(request, recommender(request).recommend_batch(wanted))

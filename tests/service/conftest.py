@@ -1,8 +1,11 @@
 """A served bundle of each form, and the oracle that knows its answers."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 from fastapi.testclient import TestClient
@@ -10,12 +13,44 @@ from fastapi.testclient import TestClient
 from causalrec.bundle import write_bundle
 from causalrec.equations import Form
 from service.app import create_app
+from service.engine import Ask, Encoded, Engine
 from service.settings import Settings
 from tests.bundles import make_bundle
 from tests.service.oracle import Oracle
 
+T = TypeVar("T")
 FORMS: tuple[Form, ...] = ("paper", "authors", "additive")
 Serve = Callable[..., TestClient]
+
+
+class Gate:
+    """Holds the scoring thread before each batch until it is opened. sizes: how many requests the batches had."""
+
+    def __init__(self) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        self.sizes: list[int] = []
+
+    def wait(self, size: int) -> None:
+        """Called by the scoring thread."""
+        self.sizes.append(size)
+        self.reached.set()
+        assert self.open.wait(30)
+
+
+@contextmanager
+def held(client: TestClient, gate: Gate, waiting: Sequence[Callable[[], T]]) -> Iterator[list["Future[T]"]]:
+    """While one request is at the gate and those of `waiting` are in the line behind it; opened on leaving."""
+    with ThreadPoolExecutor(len(waiting) + 1) as pool:
+        try:
+            pool.submit(client.get, "/v1/users/bob/recommendations")
+            assert gate.reached.wait(30)
+            futures = [pool.submit(request) for request in waiting]
+            while f"causalrec_waiting {float(len(waiting))}" not in client.get("/metrics").text:
+                pass
+            yield futures
+        finally:
+            gate.open.set()
 
 
 @pytest.fixture(scope="session")
@@ -44,6 +79,19 @@ def client(clients: dict[Form, TestClient]) -> TestClient:
 def oracles(folders: dict[Form, Path]) -> dict[Form, Oracle]:
     """The oracle of each form's bundle."""
     return {form: Oracle(folder) for form, folder in folders.items()}
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
+    """The gate before every batch of services in one test."""
+    gate, answer = Gate(), Engine.answer
+
+    def gated(self: Engine, asks: Sequence[Ask]) -> list[Encoded | Exception]:
+        gate.wait(len(asks))
+        return answer(self, asks)
+
+    monkeypatch.setattr(Engine, "answer", gated)
+    return gate
 
 
 @pytest.fixture

@@ -26,10 +26,17 @@ def test_an_error_in_a_batch_names_its_request(client: TestClient) -> None:
 
     beyond = client.post(BATCH, json={"requests": requests})
     invalid = client.post(BATCH, json={"requests": [*requests[:1], {"user_id": "bob", "k": 0}]})
+    listed = client.post(BATCH, json={"requests": [*requests[:1], {"user_id": "bob", "lambda2": [0.4]}]})
 
-    assert (beyond.status_code, invalid.status_code) == (422, 422)
+    assert (beyond.status_code, invalid.status_code, listed.status_code) == (422, 422, 422)
     assert beyond.json()["errors"][0]["field"] == "requests.1.lambda2"
     assert invalid.json()["errors"][0]["field"] == "requests.1.k"
+    assert listed.json()["errors"] == [
+        {
+            "field": "requests.1.lambda2",
+            "detail": "takes one value in a batch; a list is for POST /v1/recommendations",
+        }
+    ]
 
 
 def test_a_batch_has_between_1_and_64_requests(client: TestClient) -> None:

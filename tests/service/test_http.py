@@ -63,7 +63,7 @@ def test_an_unexpected_error_is_a_500_without_internals(
     def fail(*_: object) -> None:
         raise RuntimeError("secret of the house")
 
-    monkeypatch.setattr(Ranker, "rank", fail)
+    monkeypatch.setattr(Ranker, "rank_many", fail)
 
     answer = client.get(ANN, headers={"x-request-id": "abc"})
 

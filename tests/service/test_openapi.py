@@ -7,11 +7,12 @@ from fastapi.testclient import TestClient
 from pydantic import TypeAdapter
 
 from service.problem_kinds import MEDIA_TYPE, Problem
-from service.schemas import BatchAnswer, RecommendationAnswer, RecommendationRequest
+from service.schemas import BatchAnswer, PathAnswer, RecommendationAnswer, RecommendationRequest
 
 GET = ("/v1/users/{user_id}/recommendations", "get")
 POST = ("/v1/recommendations", "post")
 BATCH = ("/v1/recommendations/batch", "post")
+PATH = ("/v1/users/{user_id}/lambda2-path", "get")
 READY = ("/health/ready", "get")
 
 
@@ -28,7 +29,7 @@ def operations(paths: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) -> None:
     """With a summary and a description; the page that shows them is there."""
-    assert set(paths) == {GET[0], POST[0], BATCH[0], "/health/live", "/health/ready", "/metrics"}
+    assert set(paths) == {GET[0], POST[0], BATCH[0], PATH[0], "/health/live", "/health/ready", "/metrics"}
     assert all(operation["summary"] and operation["description"] for operation in operations(paths))
     assert client.get("/docs").status_code == 200
 
@@ -39,6 +40,7 @@ def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) ->
         (GET, {"200", "304", "422", "503"}),
         (POST, {"200", "400", "413", "415", "422", "503"}),
         (BATCH, {"200", "400", "413", "415", "422", "503"}),
+        (PATH, {"200", "304", "422", "503"}),
         (READY, {"200", "503"}),
     ],
 )
@@ -66,28 +68,37 @@ def test_examples_of_success_fit_their_schema(client: TestClient, paths: dict[st
     content = paths[GET[0]][GET[1]]["responses"]["200"]["content"]["application/json"]
     batch = paths[BATCH[0]][BATCH[1]]["responses"]["200"]["content"]["application/json"]
 
+    posted = paths[POST[0]][POST[1]]["responses"]["200"]["content"]["application/json"]
+    traced = paths[PATH[0]][PATH[1]]["responses"]["200"]["content"]["application/json"]
+
     for example in content["examples"].values():
         RecommendationAnswer.model_validate(example["value"])
+    for example in posted["examples"].values():
+        TypeAdapter(RecommendationAnswer | BatchAnswer).validate_python(example["value"])
+    PathAnswer.model_validate(traced["example"])
     BatchAnswer.model_validate(batch["example"])
     real = client.get("/v1/users/ann/recommendations", params={"explain": True}).json()
     assert RecommendationAnswer.model_validate(real)
     assert content["schema"] == {"$ref": "#/components/schemas/RecommendationAnswer"}
 
 
-def test_the_example_request_can_be_sent(client: TestClient) -> None:
-    """Copied from the documentation, it is answered."""
-    schema = TypeAdapter(RecommendationRequest).json_schema()
+def test_the_example_requests_can_be_sent(client: TestClient) -> None:
+    """Copied from the documentation, they are answered."""
+    examples = TypeAdapter(RecommendationRequest).json_schema()["examples"]
 
-    answer = client.post(POST[0], json=schema["examples"][0])
+    answers = [client.post(POST[0], json=example) for example in examples]
 
-    assert answer.status_code == 200
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert len(answers[1].json()["answers"]) == len(examples[1]["lambda2"])
 
 
 def test_every_parameter_and_field_is_described(client: TestClient, paths: dict[str, Any]) -> None:
     """Nobody has to guess what a value means."""
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
 
-    for parameter in paths[GET[0]][GET[1]]["parameters"]:
-        assert parameter.get("description"), parameter["name"]
-    for name, field in schemas["RecommendationRequest"]["properties"].items():
-        assert field.get("description"), name
+    for path, method in (GET, PATH):
+        for parameter in paths[path][method]["parameters"]:
+            assert parameter.get("description"), parameter["name"]
+    for model in ("RecommendationRequest", "BatchedRequest"):
+        for name, field in schemas[model]["properties"].items():
+            assert field.get("description"), name

@@ -1,15 +1,17 @@
 """The list a user gets: right for every form and λ2, without what must not be in it, and the same every time."""
 
 import itertools
+import logging
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from fastapi.testclient import TestClient
 
 from causalrec.equations import Form
+from causalrec.index import Kind
 from tests.service.conftest import FORMS, Serve
 from tests.service.oracle import Oracle
 
@@ -166,6 +168,22 @@ def test_get_and_post_are_the_same_answer(client: TestClient) -> None:
     posted = client.post("/v1/recommendations", json={"user_id": "ann", "explain": True, **body}).content
 
     assert posted == got
+
+
+@pytest.mark.parametrize("retrieval", get_args(Kind))
+def test_every_retrieval_gives_the_same_answers(
+    client: TestClient, serve: Serve, caplog: pytest.LogCaptureFixture, retrieval: Kind
+) -> None:
+    """The setting changes how a list is found, never what is in it; an index that the bundle lacks is built."""
+    caplog.set_level(logging.INFO)
+    own = client.app.state.live.check_ready().retrieval.index  # type: ignore[attr-defined] # a plain ASGI callable
+    other = serve(retrieval=retrieval, candidates=60)
+
+    for lambda2 in (0, 0.8, 2, 3):
+        params = {"lambda2": lambda2, "k": 20, "exclude_item_ids": "item-003"}
+        assert other.get(ANN, params=params).content == client.get(ANN, params=params).content
+    built = [record.message for record in caplog.records if "retrieval is set to" in record.message]
+    assert len(built) == (retrieval != own)
 
 
 def test_minus_zero_is_zero(client: TestClient) -> None:

@@ -21,10 +21,14 @@ def test_what_happened_is_counted(serve: Serve) -> None:
     assert f'causalrec_requests_total{{method="GET",route="{ROUTE}",status="200"}} 2.0' in lines
     assert f'causalrec_requests_total{{method="GET",route="{ROUTE}",status="422"}} 1.0' in lines
     assert 'causalrec_requests_total{method="other",route="unmatched",status="404"} 1.0' in lines
-    assert f'causalrec_request_duration_seconds_count{{route="{ROUTE}"}} 3.0' in lines
+    assert f'causalrec_request_duration_seconds_count{{outcome="answered",route="{ROUTE}"}} 2.0' in lines
+    assert f'causalrec_request_duration_seconds_count{{outcome="failed",route="{ROUTE}"}} 1.0' in lines
     assert 'causalrec_answers_total{source="personal"} 2.0' in lines
     assert 'causalrec_answers_total{source="cold_user"} 1.0' in lines
     assert 'causalrec_stage_duration_seconds_count{stage="search"} 3.0' in lines
+    assert 'causalrec_stage_duration_seconds_count{stage="queue"} 3.0' in lines
+    assert "causalrec_batch_size_count 3.0" in lines
+    assert "causalrec_batch_size_sum 3.0" in lines
     assert "causalrec_candidates_count 3.0" in lines
     assert "causalrec_empty_results_total 1.0" in lines
     assert 'causalrec_lambda2_bucket{le="0.6"} 2.0' in lines

@@ -1,0 +1,45 @@
+"""Answers as the documentation shows them."""
+
+from typing import Any
+
+ANSWER_EXAMPLE: dict[str, Any] = {
+    "bundle_id": "0f343b0931126a20f133d67c2b018a3b5f1f3d8f2c1e4b7a9d6c5e8f7a1b2c3d",
+    "lambda2": 0.6,
+    "lambda2_source": "request",
+    "items": [
+        {"item_id": "item-115", "rank": 1, "score": 0.496126012101},
+        {"item_id": "item-185", "rank": 2, "score": 0.487209315998},
+    ],
+    "source": "personal",
+    "exact": True,
+}
+EXPLAINED_EXAMPLE: dict[str, Any] = {
+    **ANSWER_EXAMPLE,
+    "items": [
+        {
+            "item_id": "item-115",
+            "rank": 1,
+            "score": 0.4352,
+            "explain": {
+                "match": 0.9,
+                "visual_match": 0.8,
+                "notice": 0.8,
+                "undebiased": 0.576,
+                "removed": 0.1408,
+                "rank_at_zero": 3,
+            },
+        }
+    ],
+}
+SEVERAL_EXAMPLE: dict[str, Any] = {"answers": [{**ANSWER_EXAMPLE, "lambda2": 0.0}, ANSWER_EXAMPLE]}
+PATH_EXAMPLE: dict[str, Any] = {
+    "bundle_id": ANSWER_EXAMPLE["bundle_id"],
+    "source": "personal",
+    "k": 2,
+    "max": 2.0,
+    "pieces": [
+        {"from": 0.0, "to": 0.7130541871921182, "item_ids": ["item-115", "item-185"]},
+        {"from": 0.7130541871921182, "to": 2.0, "item_ids": ["item-185", "item-115"]},
+    ],
+    "truncated": False,
+}
