@@ -3,19 +3,23 @@ VENV ?= .venv
 FLAVOUR ?= cpu
 PORT ?= 8000
 ONCE ?=
+# For benchmarks: bundles to measure on besides synthetic catalogues, and further arguments.
+BUNDLES ?=
+ARGUMENTS ?=
 PYTHON := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
 # PyTorch's own index has the small CPU build; where it cannot be reached pip takes what it finds locally.
-KERNELS := $(wildcard causalrec/kernels/*.cpp causalrec/kernels/*.inc)
+NATIVE := $(wildcard causalrec/kernels/*.cpp causalrec/kernels/*.inc)
 TORCH := torch==2.13.0
 FAISS_GPU := faiss-gpu==1.15.1
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
-.PHONY: help demo test check format unit bench install constraints clean
+.PHONY: help demo test check format unit install constraints clean bench bench-kernels bench-recall bench-agreement \
+	bench-paths bench-service bench-soak bench-peer bench-startup bench-gpu
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 demo: $(VENV)/.$(FLAVOUR) ## make the simulated shop, train, export, serve, show one user's list (ONCE=1: then stop)
 	$(PYTHON) -m training.demo --port $(PORT) $(if $(ONCE),--once)
@@ -35,8 +39,36 @@ format: $(VENV)/.$(FLAVOUR)-test ## put the code into its format
 	ruff format .
 	ruff check --fix .
 
-bench: $(VENV)/.$(FLAVOUR)-test ## measure; prints a Markdown table for docs/LOG.md
-	$(PYTHON) -m benchmarks.bench
+bench: $(VENV)/.$(FLAVOUR)-test ## kernels at 50k and 500k items, 4 minutes; prints a Markdown table for docs/LOG.md
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.kernels --items 50000 500000 --budget 12 $(ARGUMENTS)
+
+bench-kernels: $(VENV)/.$(FLAVOUR)-test ## the same with 5M items and numba, 20 minutes
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.kernels --items 50000 500000 --kinds scan int8 flat sq8 pq --numba $(ARGUMENTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.kernels --items 5000000 --kinds scan int8 pq $(ARGUMENTS)
+
+bench-recall: $(VENV)/.$(FLAVOUR)-test ## recall and certificate at every λ2 (BUNDLES=)
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.recall $(BUNDLES)
+
+bench-agreement: $(VENV)/.$(FLAVOUR)-test ## 1,000 random questions per model against float64 (BUNDLES=)
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.agreement $(BUNDLES)
+
+bench-paths: $(VENV)/.$(FLAVOUR)-test ## the λ2-path against float64 (BUNDLES=)
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.paths $(BUNDLES)
+
+bench-service: $(VENV)/.$(FLAVOUR)-test ## throughput, latency and CPU over HTTP (needs wrk)
+	$(PYTHON) -m benchmarks.load $(BUNDLES)
+
+bench-soak: $(VENV)/.$(FLAVOUR)-test ## 64 clients for a minute, then ten times too many
+	$(PYTHON) -m benchmarks.soak
+
+bench-peer: $(VENV)/.$(FLAVOUR)-test ## beside cornac's server, in an environment of its own (needs wrk)
+	$(PYTHON) -m benchmarks.peer_cornac
+
+bench-startup: $(VENV)/.$(FLAVOUR)-test ## memory per user and item, start to ready
+	$(PYTHON) -m benchmarks.startup --items 50000 500000 5000000
+
+bench-gpu: $(VENV)/.$(FLAVOUR)-test ## the exact scan on a GPU: GB/s, and against eager torch
+	$(PYTHON) -m benchmarks.gpu
 
 install: $(VENV)/.$(FLAVOUR)-test ## the virtual environment with everything for development
 	pre-commit install
@@ -52,11 +84,11 @@ $(VENV)/.torch-gpu:
 	$(PYTHON) -m pip install $(TORCH)
 	touch $@
 
-$(VENV)/.$(FLAVOUR): $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt $(KERNELS)
+$(VENV)/.$(FLAVOUR): $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m pip install -c constraints.txt -e ".[$(FLAVOUR)]"
 	touch $@
 
-$(VENV)/.$(FLAVOUR)-test: $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt $(KERNELS)
+$(VENV)/.$(FLAVOUR)-test: $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt $(NATIVE)
 	$(PYTHON) -m pip install -c constraints.txt -e ".[$(FLAVOUR),test]"
 	touch $(VENV)/.$(FLAVOUR) $@
 

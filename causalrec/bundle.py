@@ -8,13 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError
 from torch import Tensor
 
+from causalrec import arrays
 from causalrec.equations import Form
 from causalrec.errors import (
     BundleCorrupt,
@@ -27,7 +26,8 @@ from causalrec.errors import (
 )
 from causalrec.files import link_atomically, write_directory_atomically
 from causalrec.ids import Vocabulary
-from causalrec.manifest import SCHEMA_VERSION, FileEntry, Golden, Manifest, TensorEntry
+from causalrec.index import FAISS_KINDS, Kind
+from causalrec.manifest import SCHEMA_VERSION, FileEntry, Golden, Manifest, TensorEntry, content_id_of
 from causalrec.visual import Scaling, Visual
 from causalrec.weights import Weights
 
@@ -37,9 +37,9 @@ FILES = (
     "seen.safetensors",
     "users.txt",
     "items.parquet",
-    "index.faiss",
     "golden.json",
 )
+INDEX = "index.faiss"  # there exactly when the retrieval is by a FAISS index
 AGAIN = "export the bundle again, or copy it again from where it is whole"
 
 
@@ -64,7 +64,11 @@ class Seen:
 
 @dataclass(frozen=True)
 class Bundle:
-    """A model and all that serving it takes; `manifest.content_id` and `.files` are filled in by `write_bundle`."""
+    """
+    A model and all that serving it takes; `manifest.content_id` and `.files` are filled in by `write_bundle`.
+
+    index is there exactly when `manifest.retrieval.index` is a FAISS index.
+    """
 
     manifest: Manifest
     weights: Weights
@@ -73,7 +77,7 @@ class Bundle:
     items: Vocabulary
     catalogue: pl.DataFrame
     seen: Seen
-    index: NDArray[np.uint8]
+    index: NDArray[np.uint8] | None
     golden: tuple[Golden, ...]
 
 
@@ -88,6 +92,7 @@ def write_bundle(bundle: Bundle, out: Path) -> Path:
     Raises: BundleCorrupt when an array holds NaN or infinity (nothing is written); ConfigError when something that is
         no link stands where the link NAME belongs; OSError.
     """
+    _check_index(out / bundle.manifest.name, bundle.manifest.retrieval.index, there=bundle.index is not None)
     contents = _contents(bundle)
     files = {name: _entry(name, content) for name, content in contents.items()}
     manifest = bundle.manifest.model_copy(update={"files": files}).sealed()
@@ -126,10 +131,10 @@ def read_bundle(path: Path, *, form: Form | None = None) -> Bundle:
     }
     try:
         weights = Weights(form=manifest.form, **tensors["weights.safetensors"])
-        users = Vocabulary(contents["users.txt"].decode().splitlines())
-        catalogue = pl.read_parquet(io.BytesIO(contents["items.parquet"]))
+        users = Vocabulary(contents["users.txt"].tobytes().decode().splitlines())
+        catalogue = pl.read_parquet(io.BytesIO(contents["items.parquet"].data))
         items = Vocabulary(catalogue["item_id"].to_list())
-        golden = TypeAdapter(tuple[Golden, ...]).validate_json(contents["golden.json"])
+        golden = TypeAdapter(tuple[Golden, ...]).validate_json(contents["golden.json"].tobytes())
         seen = Seen(*(tensors["seen.safetensors"][key].numpy() for key in ("starts", "indices")))
         bundle = Bundle(
             manifest,
@@ -139,7 +144,7 @@ def read_bundle(path: Path, *, form: Form | None = None) -> Bundle:
             items,
             catalogue,
             seen,
-            np.frombuffer(contents["index.faiss"], dtype=np.uint8),
+            contents.get(INDEX),
             golden,
         )
     except (
@@ -178,11 +183,18 @@ def read_manifest(path: Path) -> Manifest:
         problem = error.errors(include_url=False)[0]
         where = ".".join(map(str, problem["loc"]))
         raise BundleCorrupt(f"{file}: {where}: {problem['msg']}; {AGAIN}") from error
-    if manifest.computed_id() != manifest.content_id:
+    if content_id_of(raw) != manifest.content_id:
         raise BundleCorrupt(f"{file}: was edited (its content id does not match its content); {AGAIN}")
     if absent := set(FILES) - set(manifest.files):
         raise BundleMismatch(f"{file}: lists no {', '.join(sorted(absent))}; {AGAIN}")
+    _check_index(file, manifest.retrieval.index, there=INDEX in manifest.files)
     return manifest
+
+
+def _check_index(where: Path, kind: Kind, *, there: bool) -> None:
+    if there != (kind in FAISS_KINDS):
+        has = "comes with an" if there else "has no"
+        raise BundleMismatch(f"{where}: retrieval by {kind!r} {has} {INDEX}; {AGAIN}")
 
 
 def _contents(bundle: Bundle) -> dict[str, bytes]:
@@ -197,60 +209,59 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
     catalogue = io.BytesIO()
     bundle.catalogue.write_parquet(catalogue)
     return {
-        "weights.safetensors": _pack("weights", bundle.weights.tensors()),
-        "visual.safetensors": _pack("visual", {k: v for k, v in visual.items() if v is not None}),
-        "seen.safetensors": _pack("seen", seen),
+        "weights.safetensors": arrays.pack("weights", bundle.weights.tensors()),
+        "visual.safetensors": arrays.pack("visual", {k: v for k, v in visual.items() if v is not None}),
+        "seen.safetensors": arrays.pack("seen", seen),
         "users.txt": "".join(f"{user}\n" for user in bundle.users.ids).encode(),
         "items.parquet": catalogue.getvalue(),
-        "index.faiss": bundle.index.tobytes(),
         "golden.json": json.dumps([g.model_dump() for g in bundle.golden], indent=1, ensure_ascii=False).encode(),
+        **({} if bundle.index is None else {INDEX: bundle.index.tobytes()}),
     }
-
-
-def _pack(name: str, tensors: dict[str, Tensor]) -> bytes:
-    for key, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise BundleCorrupt(
-                f"{name}.safetensors: {key} holds NaN or infinity; lower the learning rate and train again"
-            )
-    return safetensors.torch.save({key: tensor.contiguous() for key, tensor in sorted(tensors.items())})
 
 
 def _entry(name: str, content: bytes) -> FileEntry:
     tensors = {}
     if name.endswith(".safetensors"):
-        loaded = safetensors.torch.load(content)
-        tensors = {key: TensorEntry(dtype=_dtype(t), shape=tuple(t.shape)) for key, t in sorted(loaded.items())}
+        loaded = arrays.views(np.frombuffer(bytearray(content), dtype=np.uint8))
+        tensors = {
+            key: TensorEntry(dtype=arrays.dtype_name(t), shape=tuple(t.shape)) for key, t in sorted(loaded.items())
+        }
     return FileEntry(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), tensors=tensors)
 
 
-def _verified(file: Path, entry: FileEntry) -> bytes:
+def _verified(file: Path, entry: FileEntry) -> NDArray[np.uint8]:
+    """
+    The file's bytes, in memory of our own: what was hashed is what is served, whatever happens to the file later.
+
+    A memory map would take less, and would let a copy over a bundle in service change or end it.
+    """
     try:
-        content = file.read_bytes()
+        content, digest = arrays.read(file)
     except OSError as error:
         raise BundleCorrupt(f"{file}: cannot be read ({error.strerror}); {AGAIN}") from error
     if len(content) != entry.bytes:
         raise BundleCorrupt(f"{file}: is {len(content)} bytes long, the manifest says {entry.bytes}; {AGAIN}")
-    if hashlib.sha256(content).hexdigest() != entry.sha256:
+    if digest != entry.sha256:
         raise BundleCorrupt(f"{file}: was edited (sha256 differs from the manifest's); {AGAIN}")
     return content
 
 
-def _tensors(file: Path, content: bytes, entry: FileEntry) -> dict[str, Tensor]:
+def _tensors(file: Path, content: NDArray[np.uint8], entry: FileEntry) -> dict[str, Tensor]:
+    """The arrays of a verified safetensors file, as views of `content`: a model is in memory once."""
     try:
-        tensors = safetensors.torch.load(content)
-    except SafetensorError as error:
-        raise BundleCorrupt(f"{file}: is not a safetensors file ({error}); {AGAIN}") from error
+        tensors = arrays.views(content)
+    except DataError as error:
+        raise BundleCorrupt(f"{file}: {error}; {AGAIN}") from error
     if set(tensors) != set(entry.tensors):
         raise BundleMismatch(f"{file}: holds {sorted(tensors)}, the manifest says {sorted(entry.tensors)}; {AGAIN}")
     for name, tensor in tensors.items():
         described = entry.tensors[name]
-        if (_dtype(tensor), tuple(tensor.shape)) != (described.dtype, described.shape):
+        if (arrays.dtype_name(tensor), tuple(tensor.shape)) != (described.dtype, described.shape):
             raise BundleMismatch(
-                f"{file}: {name} is {_dtype(tensor)} {tuple(tensor.shape)}, the manifest says "
+                f"{file}: {name} is {arrays.dtype_name(tensor)} {tuple(tensor.shape)}, the manifest says "
                 f"{described.dtype} {described.shape}; {AGAIN}"
             )
-        if not torch.isfinite(tensor).all():
+        if not arrays.finite(tensor):
             raise BundleCorrupt(f"{file}: {name} holds NaN or infinity; train and export again")
     return tensors
 
@@ -285,7 +296,3 @@ def _check_sizes(path: Path, bundle: Bundle) -> None:
     inside = len(seen.indices) == 0 or (seen.indices.min() >= 0 and seen.indices.max() < manifest.items)
     if not inside or seen.starts[0] != 0 or seen.starts[-1] != len(seen.indices) or (np.diff(seen.starts) < 0).any():
         raise BundleMismatch(f"{path}/seen.safetensors: rows do not fit {manifest.items} items; {AGAIN}")
-
-
-def _dtype(tensor: Tensor) -> str:
-    return str(tensor.dtype).removeprefix("torch.")

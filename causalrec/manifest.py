@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field
 
 from causalrec.equations import Form
+from causalrec.index import Kind
 from causalrec.model import ModelConfig
 
 SCHEMA_VERSION: Final = 1
@@ -100,13 +101,19 @@ class Diagnostics(Part):
 
 
 class Retrieval(Part):
-    index: Literal["flat"]
+    """How the bundle's candidates are found, and what that gave on users spread over the vocabulary."""
+
+    index: Kind
     metric: Literal["inner_product"]
     width: int
+    """Of the item vectors."""
+    parameters: dict[str, int] = {}
+    """What the index was built with: ivf's cells (nlist) and how many a search visits (nprobe), pq's codes."""
     exact_share: dict[str, float]
-    """λ2 → share of sampled users whose top 50 was proved exact by the certificate alone (500 candidates)."""
+    """λ2 → share of top-50 lists proved exact with 500 candidates and no scan of all items to fall back on: 1 where
+    every item is scored or ruled out ("scan", "int8"), 0 where nothing is proved ("pq", "ivf")."""
     recall: dict[str, float]
-    """λ2 → mean share of the exact top 50 found by those searches."""
+    """λ2 → mean share of the exact top 50 in those lists."""
 
 
 class Manifest(Part):
@@ -140,12 +147,17 @@ class Manifest(Part):
 
     def computed_id(self) -> str:
         """What content_id must be."""
-        content = self.model_dump(mode="json", exclude={"content_id"})
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        return content_id_of(self.model_dump(mode="json"))
 
     def sealed(self) -> Self:
         """The same manifest with its content id."""
         return self.model_copy(update={"content_id": self.computed_id()})
+
+
+def content_id_of(manifest: dict[str, Any]) -> str:
+    """What content_id must be, of the file's own content: manifests with fewer fields than today's keep their id."""
+    content = {name: value for name, value in manifest.items() if name != "content_id"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 class GoldenItem(Part):

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from causalrec import equations
 from causalrec import path as paths
-from causalrec.index import Index, Kind
+from causalrec.index import FAISS_KINDS, Index, Kind
 from causalrec.kernels.device import DeviceScan
 from causalrec.kernels.fused import FusedScan, Kernel
 from causalrec.retrieval import Retriever
@@ -32,8 +32,9 @@ class Searcher:
 
     Args:
         weights: the model.
-        kind: how candidates are found. "scan": every item, by the fused kernel; "int8": 8-bit codes of every item and a
-            certificate; "flat", "sq8", "pq", "ivf": a FAISS index (`causalrec.index`).
+        kind: how candidates are found. "scan": every item, by the fused kernel; "int8": codes of every item and a
+            certificate; "flat", "sq8", "pq", "ivf": a FAISS index (`causalrec.index`). pq and ivf prove nothing: their
+            answers are what they found, and scanned only where no score found is above 0.
         data: the index's bytes (`build_index`); built anew when None. The first two kinds need none.
         kernel: which kernel scans on the CPU (`FusedScan`).
         device: "cpu"; "cuda": items are scanned there in half precision (`DeviceScan`), whatever else `kind` says but
@@ -51,7 +52,9 @@ class Searcher:
         device: Device = "cpu",
     ) -> None:
         self.weights = weights
-        self.device = "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+        self.device: Literal["cpu", "cuda"] = (
+            "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
+        )
         self._sieve = None
         self._scan: FusedScan | DeviceScan
         if self.device == "cuda":
@@ -60,7 +63,11 @@ class Searcher:
             self._scan = FusedScan(weights.form, weights.items, kernel)
             if kind == "int8" and Sieve.fits(weights, self._scan):
                 self._sieve = Sieve(weights, self._scan)
-        self._retriever = None if kind in ("scan", "int8") else Retriever(weights, Index(weights, kind, data))
+        self._retriever = None
+        if kind in FAISS_KINDS:
+            index = Index(weights, kind, data, self.device)
+            self._proves = index.exhaustive
+            self._retriever = Retriever(weights, index)
 
     def batch(self, queries: Sequence[Query]) -> list[tuple[TopK, ...]]:
         """For each query its top k at each of its λ2, the same as if it had been asked alone."""
@@ -119,7 +126,8 @@ class Searcher:
         if k == 0 or eligible <= max(query.candidates, k + 1):
             return None
         best = retriever.top_k(query.user, lambda2, k, query.excluded, max(query.candidates, k + 1))
-        return None if query.full_scan and not best.exact else best
+        hopeless = self.weights.form != "additive" and best.scores[-1] <= 0  # no tangent to have searched with
+        return None if query.full_scan and not best.exact and (self._proves or hopeless) else best
 
     def _sifted(self, queries: Sequence[Query], sieve: Sieve) -> list[TopK | None]:
         """The sieve's answers, one per probe; None where it has no certificate."""

@@ -16,7 +16,7 @@ from causalrec.topk import DECIMALS, Query, Rows
 from causalrec.weights import Weights
 
 SAMPLE = 8192  # items of the fixed sample that guesses where a user's top lies
-TOUCHED = 16  # best items of the sample at whose mean the tangent touches
+TOUCHED = 32  # best items of the sample at whose mean the tangent touches
 NOTHING = torch.empty(0)
 NO_CLOUD = Terms(NOTHING, NOTHING, NOTHING)  # only the authors' form looks at it
 

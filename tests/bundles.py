@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from causalrec.bundle import Bundle, Seen
 from causalrec.equations import Form
 from causalrec.ids import Vocabulary
-from causalrec.index import build_index
+from causalrec.index import Kind, build_index
 from causalrec.manifest import (
     Diagnostics,
     Golden,
@@ -30,7 +30,14 @@ NAMED_USERS = ("100%", "a/b", "ann", "bob", "sated", "zoë")  # sated has seen a
 
 
 def make_bundle(
-    form: Form = "paper", *, users: int = 40, items: int = 300, dim: int = 8, seed: int = 0, dead: bool = False
+    form: Form = "paper",
+    *,
+    users: int = 40,
+    items: int = 300,
+    dim: int = 8,
+    seed: int = 0,
+    dead: bool = False,
+    retrieval: Kind = "flat",
 ) -> Bundle:
     """
     A bundle of `form` with random weights whose no-treatment terms differ between users.
@@ -40,6 +47,7 @@ def make_bundle(
     Args:
         users: at least 6.
         dead: the manifest claims that λ2 changes nothing.
+        retrieval: what the manifest asks for, with its index where it has one.
     """
     rng = np.random.default_rng(seed)
     user_ids = Vocabulary.of([*NAMED_USERS, *(f"user-{n:02d}" for n in range(users - len(NAMED_USERS)))])
@@ -49,14 +57,14 @@ def make_bundle(
     popularity = torch.from_numpy(np.bincount(seen.indices, minlength=items)).float()
     weights = model.weights(popularity, "mean", "product_mean")
     return Bundle(
-        manifest=_manifest(model.config, users, items, dead),
+        manifest=_manifest(model.config, users, items, dead, retrieval),
         weights=weights,
         visual=visual,
         users=user_ids,
         items=item_ids,
         catalogue=_catalogue(rng, item_ids),
         seen=seen,
-        index=build_index(weights),
+        index=None if retrieval in ("scan", "int8") else build_index(weights, retrieval),
         golden=_golden(weights, user_ids, item_ids, seen),
     )
 
@@ -103,7 +111,7 @@ def _catalogue(rng: np.random.Generator, item_ids: Vocabulary) -> pl.DataFrame:
 
 
 def _golden(weights: Weights, users: Vocabulary, items: Vocabulary, seen: Seen) -> tuple[Golden, ...]:
-    searcher = Searcher(weights)
+    searcher = Searcher(weights, "scan")
     nothing: NDArray[np.int64] = np.empty(0, dtype=np.int64)
     answers = []
     for user_id in ("ann", "sated", None):
@@ -121,7 +129,7 @@ def _golden(weights: Weights, users: Vocabulary, items: Vocabulary, seen: Seen) 
     return tuple(answers)
 
 
-def _manifest(config: ModelConfig, users: int, items: int, dead: bool) -> Manifest:
+def _manifest(config: ModelConfig, users: int, items: int, dead: bool, retrieval: Kind) -> Manifest:
     spread = Quantiles(mean=0.3, sd=0.1, q01=0.1, q25=0.2, q50=0.3, q75=0.4, q99=0.6)
     metrics = {"ndcg@10": Interval(mean=0.2, low=0.1, high=0.3)}
     return Manifest(
@@ -146,7 +154,7 @@ def _manifest(config: ModelConfig, users: int, items: int, dead: bool) -> Manife
             dead=dead,
         ),
         retrieval=Retrieval(
-            index="flat", metric="inner_product", width=config.dim, exact_share={"0.6": 1.0}, recall={"0.6": 1.0}
+            index=retrieval, metric="inner_product", width=config.dim, exact_share={"0.6": 1.0}, recall={"0.6": 1.0}
         ),
         data_fingerprint="none",
         statistics={"users": users, "items": items},

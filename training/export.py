@@ -2,18 +2,23 @@
 
 import logging
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 import causalrec
 from causalrec.bundle import Bundle, Seen, write_bundle
 from causalrec.ids import Vocabulary
-from causalrec.index import build_index, item_vectors
+from causalrec.index import Index, Kind, build_index, with_probes
 from causalrec.manifest import Golden, GoldenItem, Manifest, Retrieval
 from causalrec.model import CausalRec
 from causalrec.search import Searcher
+from causalrec.topk import Query, TopK
+from causalrec.vectors import vector_width
 from causalrec.visual import Visual
 from causalrec.weights import Weights
 from training.choice import choose_lambda2
@@ -28,14 +33,25 @@ log = logging.getLogger(__name__)
 GOLDEN_LAMBDA2 = (0.0, 1.0, 2.0)
 GOLDEN_K = 20
 PROBED_USERS = 100
-PROBED_LAMBDA2 = (0.0, 0.4, 0.8, 1.2, 2.0)
+PROBED_LAMBDA2 = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 2.0)
 PROBED_K = 50
 PROBED_CANDIDATES = 500
+SCANNED = 200_000  # items up to which a scan of all is fastest
+IVF_FEWEST = 1 / 64  # share of the cells at which the search for enough begins
+IVF_RECALL = 0.98
 
 
-def export(config: RunConfig, prepared: Prepared, model: CausalRec, valid: Evaluation, test: Evaluation) -> Path:
+def export(
+    config: RunConfig,
+    prepared: Prepared,
+    model: CausalRec,
+    valid: Evaluation,
+    test: Evaluation,
+    *,
+    quiet: bool = False,
+) -> Path:
     """
-    Writes the bundle: weights, index, sweep, dial diagnostics, default λ2, golden answers, certificate's share.
+    Writes the bundle: weights, index, sweep, dial diagnostics, default λ2, golden answers, what its retrieval finds.
 
     Args:
         valid, test: evaluations of the model under the null treatment of config.model.
@@ -44,8 +60,10 @@ def export(config: RunConfig, prepared: Prepared, model: CausalRec, valid: Evalu
     """
     weights = served_weights(config, prepared, model)
     users, items, seen = prepared.dataset.users, prepared.dataset.items, prepared.seen
-    index = build_index(weights)
-    searcher = Searcher(weights, data=index)
+    kind = retrieval_kind(config.export.retrieval, len(items))
+    probes = exact_lists(weights, seen)
+    index = served_index(weights, kind, probes)
+    searcher = Searcher(weights, kind, index)
     bootstrap = Bootstrap(config.evaluate.bootstrap, config.seed)
     manifest = Manifest(
         content_id="",
@@ -60,7 +78,13 @@ def export(config: RunConfig, prepared: Prepared, model: CausalRec, valid: Evalu
         lambda2=choose_lambda2(valid, config.evaluate.k),
         sweep=sweep_rows(valid, test, bootstrap),
         diagnostics=diagnose(weights, valid, users_per_block=config.evaluate.users_per_block),
-        retrieval=probe_retrieval(searcher, seen),
+        retrieval=Retrieval(
+            index=kind,
+            metric="inner_product",
+            width=vector_width(weights),
+            parameters={} if index is None else Index(weights, kind, index).parameters,
+            **probe_retrieval(searcher, probes, quiet=quiet)._asdict(),
+        ),
         data_fingerprint=prepared.dataset.fingerprint,
         statistics=prepared.statistics.as_dict(),
         run=config.model_dump(mode="json"),
@@ -100,28 +124,68 @@ def golden_answers(
     return tuple(answers)
 
 
-def probe_retrieval(searcher: Searcher, seen: Seen) -> Retrieval:
-    """
-    What the index does by itself, per λ2, on 100 users spread over the vocabulary: the share of top-50 lists that the
-    certificate alone (500 candidates, no full scan) proves exact, and the recall of all of them.
-    """
-    weights = searcher.weights
-    users = np.unique(np.linspace(0, len(weights.gamma_u) - 1, PROBED_USERS).astype(int))
-    exact: dict[str, float] = {}
-    recall: dict[str, float] = {}
-    for lambda2 in PROBED_LAMBDA2:
-        outcomes = [_probe(searcher, int(row), lambda2, seen.items(int(row))) for row in users]
-        exact[str(lambda2)] = float(np.mean([proved for proved, _ in outcomes]))
-        recall[str(lambda2)] = float(np.mean([found for _, found in outcomes]))
-    width = item_vectors(weights).shape[1]
-    return Retrieval(index="flat", metric="inner_product", width=width, exact_share=exact, recall=recall)
+def retrieval_kind(asked: Literal["auto"] | Kind, items: int) -> Kind:
+    """What `export.retrieval` comes to for a catalogue of `items` items."""
+    if asked == "auto":
+        return "scan" if items <= SCANNED else "int8"
+    return asked
 
 
-def _probe(searcher: Searcher, row: int, lambda2: float, excluded: NDArray[np.int64]) -> tuple[bool, float]:
-    user = searcher.weights.user(row)
-    found = searcher.top_k(user, lambda2, PROBED_K, excluded, candidates=PROBED_CANDIDATES, full_scan=False)
-    truth = searcher.scan(user, lambda2, PROBED_K, excluded)
-    return found.exact, len(np.intersect1d(found.rows, truth.rows)) / max(1, len(truth.rows))
+class Probe(NamedTuple):
+    """One user's question at every probed λ2, and the exact lists."""
+
+    query: Query
+    truth: tuple[TopK, ...]
+
+
+class Probed(NamedTuple):
+    """As in `causalrec.manifest.Retrieval`."""
+
+    exact_share: dict[str, float]
+    recall: dict[str, float]
+
+
+def exact_lists(weights: Weights, seen: Seen) -> list[Probe]:
+    """The exact top 50 of 100 users spread over the vocabulary, seen items left out, by scoring every item."""
+    searcher = Searcher(weights, "scan")
+    users = np.unique(np.linspace(0, len(weights.gamma_u) - 1, PROBED_USERS).astype(int)).tolist()
+    queries = [
+        Query(weights.user(row), PROBED_LAMBDA2, PROBED_K, seen.items(row), PROBED_CANDIDATES, full_scan=False)
+        for row in users
+    ]
+    return [Probe(query, searcher.batch([query])[0]) for query in queries]
+
+
+def served_index(weights: Weights, kind: Kind, probes: Sequence[Probe]) -> NDArray[np.uint8] | None:
+    """The bytes of index.faiss, None for kinds without; ivf visits the fewest cells that give a recall of .98."""
+    if kind in ("scan", "int8"):
+        return None
+    index = build_index(weights, kind)
+    if kind != "ivf":
+        return index
+    cells = Index(weights, kind, index).parameters["nlist"]
+    visited = max(1, round(IVF_FEWEST * cells))
+    while visited < cells:
+        index = with_probes(index, visited)
+        if min(probe_retrieval(Searcher(weights, kind, index), probes, quiet=True).recall.values()) >= IVF_RECALL:
+            return index
+        visited *= 2
+    return with_probes(index, cells)
+
+
+def probe_retrieval(searcher: Searcher, probes: Sequence[Probe], *, quiet: bool) -> Probed:
+    """Per λ2: the share of lists proved exact with 500 candidates and no full scan, and the recall of all of them."""
+    exact, shared = [], []
+    for probe in tqdm(probes, desc="probe", unit="user", delay=2, leave=False, disable=quiet):
+        found = searcher.batch([probe.query])[0]
+        exact.append([best.exact for best in found])
+        shared.append([_recall(best, truth) for best, truth in zip(found, probe.truth, strict=True)])
+    names = [str(lambda2) for lambda2 in PROBED_LAMBDA2]
+    return Probed(*(dict(zip(names, np.mean(per_user, axis=0).tolist(), strict=True)) for per_user in (exact, shared)))
+
+
+def _recall(found: TopK, truth: TopK) -> float:
+    return len(np.intersect1d(found.rows, truth.rows)) / len(truth.rows) if len(truth.rows) else 1.0
 
 
 def code_version() -> str:

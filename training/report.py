@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from causalrec.manifest import Interval, Manifest, SweepRow
+from causalrec.manifest import Interval, Manifest, Retrieval, SweepRow
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -49,8 +49,9 @@ def describe(manifest: Manifest) -> str:
         f"data        {statistics} (fingerprint {manifest.data_fingerprint[:12]})",
         f"lambda2     default {lambda2.default:g} (chosen on {lambda2.basis}), "
         f"allowed {lambda2.minimum:g} to {lambda2.maximum:g}",
-        f"retrieval   {manifest.retrieval.index} index, width {manifest.retrieval.width}; share proved exact by the "
-        "certificate alone: " + ", ".join(f"{v:.3f} at λ2={key}" for key, v in manifest.retrieval.exact_share.items()),
+        f"retrieval   {_described(manifest.retrieval)}",
+        f"recall@50   {_per_lambda2(manifest.retrieval.recall)}",
+        f"proved      {_per_lambda2(manifest.retrieval.exact_share)} (share of lists, full scan off)",
         f"notice n    mean {dial.notice.mean:.2f}, within users sd {dial.notice_sd_within_user:.2f}, "
         f"saturated {dial.notice_saturated:.1%}",
     ]
@@ -65,6 +66,16 @@ def describe(manifest: Manifest) -> str:
     for part in ("valid", "test"):
         lines += ["", f"{part}:", sweep_table(manifest.sweep, part, dial.overlap)]
     return "\n".join(lines)
+
+
+def _described(retrieval: Retrieval) -> str:
+    """ivf, 96 wide, nlist 894, nprobe 112."""
+    parts = [retrieval.index, f"{retrieval.width} wide"]
+    return ", ".join(parts + [f"{name} {value}" for name, value in retrieval.parameters.items()])
+
+
+def _per_lambda2(shares: dict[str, float]) -> str:
+    return ", ".join(f"{share:.3f} at λ2={lambda2}" for lambda2, share in shares.items())
 
 
 def _short(value: float) -> str:

@@ -84,7 +84,7 @@ def train(config: RunConfig, prepared: Prepared, *, resume: bool = False, quiet:
 def finish(config: RunConfig, prepared: Prepared, model: CausalRec, *, quiet: bool = False) -> Path:
     """Evaluates the model on validation and test and exports it."""
     valid, test = sweep(config, prepared, served_weights(config, prepared, model), quiet=quiet)
-    return export(config, prepared, model, valid, test)
+    return export(config, prepared, model, valid, test, quiet=quiet)
 
 
 def sweep(

@@ -5,15 +5,18 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import safetensors.torch
 import torch
 
-from causalrec.bundle import FILES, read_bundle, write_bundle
+from causalrec.bundle import FILES, INDEX, read_bundle, write_bundle
 from causalrec.errors import BundleCorrupt, BundleError, BundleMismatch, BundleMissing, ConfigError
+from causalrec.index import FAISS_KINDS, Kind
 from causalrec.manifest import FileEntry, Manifest, TensorEntry
 from tests.bundles import make_bundle
 from tests.causalrec.conftest import FORMS
@@ -61,6 +64,8 @@ def test_what_is_read_is_what_was_written(tmp_path: Path, form: str) -> None:
     assert (read.users.ids, read.items.ids) == (written.users.ids, written.items.ids)
     assert read.catalogue.equals(written.catalogue)
     assert np.array_equal(read.seen.indices, written.seen.indices)
+    assert read.index is not None
+    assert written.index is not None
     assert np.array_equal(read.index, written.index)
     assert read.golden == written.golden
     assert read.manifest.model_copy(update={"content_id": "", "files": {}}) == written.manifest
@@ -78,7 +83,63 @@ def test_the_name_is_the_content(tmp_path: Path) -> None:
     assert (tmp_path / read_bundle(first).manifest.name).resolve() == other
 
 
-@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+@pytest.mark.parametrize("kind", get_args(Kind))
+def test_a_bundle_holds_an_index_exactly_when_it_is_searched(tmp_path: Path, kind: Kind) -> None:
+    """FAISS kinds come with index.faiss, the scans without; either is read back as what it is."""
+    read = read_bundle(write_bundle(make_bundle("paper", retrieval=kind), tmp_path))
+
+    assert read.manifest.retrieval.index == kind
+    assert (read.index is not None) == (kind in FAISS_KINDS) == (INDEX in read.manifest.files)
+
+
+@pytest.mark.parametrize(("kind", "message"), [("scan", "'scan' comes with an"), ("sq8", "'sq8' has no")])
+def test_an_index_too_many_or_too_few_is_refused(tmp_path: Path, kind: Kind, message: str) -> None:
+    """By the writer, before anything is on disk, and by the reader of what somebody else wrote."""
+    scanned = make_bundle("paper", retrieval="scan")
+    wrong = replace(make_bundle("paper") if kind == "scan" else scanned, manifest=_searched_by(scanned.manifest, kind))
+
+    with pytest.raises(BundleMismatch, match=rf"{message} index\.faiss; export"):
+        write_bundle(wrong, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    path = write_bundle(make_bundle("paper", retrieval="flat" if kind == "scan" else "scan"), tmp_path)
+    manifest = _searched_by(Manifest.model_validate_json((path / "manifest.json").read_bytes()), kind)
+    (path / "manifest.json").write_bytes(manifest.sealed().as_json())
+    with pytest.raises(BundleMismatch, match=rf"{message} index\.faiss; export"):
+        read_bundle(path)
+
+
+def _searched_by(manifest: Manifest, kind: Kind) -> Manifest:
+    return manifest.model_copy(update={"retrieval": manifest.retrieval.model_copy(update={"index": kind})})
+
+
+def test_a_bundle_of_before_the_index_had_parameters_is_read(bundle: Path) -> None:
+    """Its manifest lacks the field, its content id was made without it, and both still hold."""
+    raw = json.loads((bundle / "manifest.json").read_bytes())
+    del raw["retrieval"]["parameters"], raw["content_id"]
+    old = hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
+    (bundle / "manifest.json").write_text(json.dumps({**raw, "content_id": old}))
+
+    manifest = read_bundle(bundle).manifest
+
+    assert (manifest.retrieval.parameters, manifest.content_id) == ({}, old)
+
+
+def test_what_was_verified_is_what_is_served(bundle: Path) -> None:
+    """Files overwritten or cut in place after the reading change nothing: no array is a map of a file."""
+    read, again = read_bundle(bundle), read_bundle(bundle)
+
+    for name in (*FILES, INDEX):
+        content = (bundle / name).read_bytes()
+        (bundle / name).write_bytes(bytes(len(content) // 2))
+
+    assert all(torch.equal(read.weights.tensors()[name], t) for name, t in again.weights.tensors().items())
+    assert float(read.weights.gamma_i.abs().sum()) > 0
+    assert read.index is not None
+    assert read.index.any()
+
+
+@pytest.mark.parametrize("name", [*FILES, INDEX, "manifest.json"])
 @pytest.mark.parametrize("damage", ["edited", "truncated", "emptied", "removed"])
 def test_a_damaged_file_is_refused_by_name(bundle: Path, name: str, damage: str) -> None:
     """One flipped byte anywhere, a cut, an emptied or a missing file: refused, naming it and the way out."""
@@ -164,6 +225,7 @@ def test_whole_files_with_wrong_content_are_refused(
         ("items.parquet", b"not parquet"),
         ("golden.json", b'[{"user_id": 3}]'),
         ("weights.safetensors", safetensors.torch.save({"gamma_u": torch.zeros(2, 2)})),
+        ("weights.safetensors", safetensors.torch.save({"gamma_u": torch.zeros(0, 8)})),
         ("seen.safetensors", safetensors.torch.save({"starts": torch.arange(41), "indices": torch.arange(40) + 290})),
         ("visual.safetensors", safetensors.torch.save({"mean": torch.zeros(3)})),
     ],

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from causalrec import index
 from causalrec.equations import Form
 from causalrec.errors import BundleMismatch, InstallationError
-from causalrec.index import build_index, item_vectors, query_vector
+from causalrec.index import build_index
 from causalrec.search import Searcher
 from causalrec.topk import best_first
+from causalrec.vectors import item_vectors, query_vector
 from tests.causalrec import oracle
 from tests.causalrec.conftest import FORMS, LAMBDA2, MakeWeights
 

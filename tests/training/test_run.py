@@ -72,7 +72,7 @@ def test_every_form_becomes_a_bundle_that_beats_popularity(tmp_path: Path, data:
     assert "liked:NDCG@10" in sweep[0.0]
     assert bundle.manifest.lambda2.basis == "purchases"
     assert bundle.manifest.diagnostics.overlap["1.0"] < 1.0
-    searcher = Searcher(bundle.weights, data=bundle.index)
+    searcher = Searcher(bundle.weights, bundle.manifest.retrieval.index, bundle.index)
     for golden in bundle.golden:
         row = bundle.users.rows([str(golden.user_id)])[0]
         answer = searcher.top_k(bundle.weights.user(row), golden.lambda2, golden.k, bundle.seen.items(row))

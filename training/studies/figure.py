@@ -26,7 +26,7 @@ MATCH, NOTICE = "#2e6da4", "#d68910"
 
 def draw(bundle: Bundle, pictures: Path, user: int) -> Image.Image:
     """Both lists of the user in row `user`: items that leave are framed red above, those that enter green below."""
-    searcher = Searcher(bundle.weights, data=bundle.index)
+    searcher = Searcher(bundle.weights, bundle.manifest.retrieval.index, bundle.index)
     default = bundle.manifest.lambda2.default
     lists = {at: _top(searcher, bundle, user, at) for at in (0.0, default)}
     row_height = LINE * 2 + TILE + 2 * (BAR + 4) + GAP
@@ -56,7 +56,7 @@ def draw(bundle: Bundle, pictures: Path, user: int) -> Image.Image:
 
 def average_user(bundle: Bundle) -> int:
     """Of the first 50 users, the row of the one whose list changes as much as the average user's among them."""
-    searcher = Searcher(bundle.weights, data=bundle.index)
+    searcher = Searcher(bundle.weights, bundle.manifest.retrieval.index, bundle.index)
     default = bundle.manifest.lambda2.default
     kept = [
         len(np.intersect1d(_top(searcher, bundle, user, 0.0), _top(searcher, bundle, user, default)))
