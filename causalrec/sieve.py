@@ -66,7 +66,10 @@ class Sieve:
         return sum(array.nbytes for array in self._codes[:4])
 
     def sift(self, queries: Sequence[Query]) -> list[Sifted | None]:
-        """One per λ2 of each query; None where there is no certificate: too few of the sample score above 0."""
+        """
+        One per λ2 of each query. None where there is no certificate, because too few of the sample score above 0, or
+        where the codes rule out so little that a scan is cheaper.
+        """
         planes = iter(self._planes(queries))
         own = [[next(planes) for _ in query.lambda2] for query in queries]
         asked, kept = [], []
@@ -109,7 +112,7 @@ class Sieve:
         terms = equations.pair_terms(gamma[:, None], theta[:, None], items)
         return [tangent.Point(a, b, n) for a, b, n in torch.stack([t.mean(1) for t in terms], 1).tolist()]
 
-    def _sift(self, asked: Sequence[Query], planes: Sequence[Plane]) -> list[Sifted]:
+    def _sift(self, asked: Sequence[Query], planes: Sequence[Plane]) -> list[Sifted | None]:
         weights = self._weights
         paper = weights.form == "paper"
         vectors, nulls = user_vectors(asked, self._fused.width)
@@ -125,7 +128,10 @@ class Sieve:
         offsets = np.array([plane.bound.threshold(one) for plane in planes])
         slack = SAFE * (coded.norms * self._codes.longest + np.abs(offsets) + 1) + 10.0**-DECIMALS
         hits, scored = compiled.sift(self._codes, weights, questions, users, coded, offsets - slack)
-        return [Sifted(rows, int(count)) for (rows, _), count in zip(hits.per_probe(), scored[owner], strict=True)]
+        return [
+            Sifted(rows, count) if count >= 0 else None
+            for (rows, _), count in zip(hits.per_probe(), scored[owner].tolist(), strict=True)
+        ]
 
     def _parts(self, start: int, stop: int) -> list[Floats]:
         """What users' match, visual match and notice are multiplied by: [γ, γ∘e_match, e], or [γ∘(1+e_match), e]."""

@@ -1,5 +1,6 @@
 """The composition root: every part of the service is built here and closed in reverse order."""
 
+import gc
 import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -54,6 +55,8 @@ def create_app(settings: Settings) -> FastAPI:
         torch.set_num_threads(settings.torch_threads)
         try:
             telemetry.serving(live.load(settings.bundle))
+            gc.collect()
+            gc.freeze()  # what is loaded stays: no collection walks through it again
             batcher.start()
             yield
         finally:

@@ -69,7 +69,7 @@ def sift(
         asked: `least` is where the score to beat starts; it rises with what is found.
         users, planes, offsets: one plane per probe. What scores τ has a product with it of at least offset + log τ
             (paper) or offset + τ (additive).
-    Returns: the hits, and how many items were scored for each user [U].
+    Returns: the hits, and how many items were scored for each user [U], −1 where the codes ruled out too little.
     """
     native = _present()
     counts, scored = np.empty(len(asked.lambda2), dtype=np.int64), np.empty(len(asked.nulls), dtype=np.int64)

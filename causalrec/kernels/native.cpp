@@ -93,7 +93,7 @@ struct CodedUsers {
 struct Rows {
   const float *gamma, *e, *e_match;  // [count, dim]
   const float *beta, *visual_bias;   // [count] or none
-  int64_t dim, width;                // width: of a user's half
+  int64_t count, dim, width;         // width: of a user's half
   Form form;
 
   void prefetch(int64_t row) const {
@@ -122,6 +122,8 @@ struct Sieve {
       line = static_cast<float>(offset + (logarithmic ? std::log(tau) : tau));
   }
 
+  void give_up() { line = std::numeric_limits<float>::infinity(); }
+
   void pass(float score, int64_t row) {
     float before = collector.least;
     collector.add(score, row);
@@ -139,6 +141,9 @@ struct Waiting {
     rows[count++] = row;
     return count == WAITING;
   }
+
+  // The codes rule out too little: reading every vector in a row is cheaper.
+  bool hopeless(int64_t items) const { return scored > items / 24 + 4096; }
 };
 
 }  // namespace
@@ -231,7 +236,7 @@ void *causalrec_sift(int32_t level, const uint8_t *codes, const float *scales, c
                      const int32_t *shifts, const float *weights, const float *norms, const float *query_residuals,
                      const double *offsets, int64_t *counts, int64_t *scored) {
   Codes all{codes, scales, residuals, sizes, items, parts, part_groups};
-  Rows rows{gamma, e, e_match, beta, visual_bias, dim, width, static_cast<Form>(form)};
+  Rows rows{gamma, e, e_match, beta, visual_bias, items, dim, width, static_cast<Form>(form)};
   Users asked{users, vectors, nulls, probes, lambda2};
   CodedUsers coded{packed, shifts};
   std::vector<Collector> collectors = collect(asked, items, least, margin, k, excluded_starts, excluded);
@@ -253,7 +258,7 @@ void *causalrec_sift(int32_t level, const uint8_t *codes, const float *scales, c
   else
 #endif
     base::sift(all, rows, asked, coded, waiting.data(), sieves.data());
-  for (int64_t u = 0; u < users; u++) scored[u] = waiting[u].scored;
+  for (int64_t u = 0; u < users; u++) scored[u] = waiting[u].hopeless(items) ? -1 : waiting[u].scored;
   for (size_t p = 0; p < sieves.size(); p++) collectors[p] = std::move(sieves[p].collector);
   return found(collectors, counts);
 }

@@ -96,6 +96,15 @@ def test_where_every_score_is_negative_the_scan_answers(make_weights: MakeWeight
     assert _share_certified(weights, queries) == 0
 
 
+def test_where_codes_rule_out_too_little_the_scan_answers(make_weights: MakeWeights) -> None:
+    """Scores that hardly differ would all have to be scored one by one: the sieve gives up, the answers stay right."""
+    weights = make_weights("paper", **{**SIZE, "items": 9001})
+    weights.gamma_u.mul_(1e-5)
+    weights.theta_u.mul_(1e-5)
+
+    assert _share_certified(weights, _queries(weights)) == 0
+
+
 def test_everything_excluded_and_k_beyond_the_rest(make_weights: MakeWeights) -> None:
     """Short and empty lists, as the scan gives them."""
     weights = make_weights("paper", **SIZE)
