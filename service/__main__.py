@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from causalrec.errors import CausalRecError
 from service import settings
 from service.app import create_app
+from service.protocol import refusing
 from service.settings import Settings
 
 
@@ -56,7 +57,7 @@ def configure(app: FastAPI, chosen: Settings) -> uvicorn.Config:
         app,
         host=chosen.host,
         port=chosen.port,
-        http="httptools",
+        http=refusing(app.state.refusal),
         lifespan="off",  # `serve` runs it, so that a bad bundle is an exception and not a log entry
         log_config=None,
         access_log=chosen.access_log,

@@ -14,6 +14,7 @@ from service.engine import Engine
 from service.live import Live
 from service.middleware import BodyLimit, RequestContext
 from service.recommender import Recommender
+from service.refusal import Refusal
 from service.routes import health, lambda2_path, metrics, recommendations
 from service.settings import Settings
 from service.shadow import Shadow
@@ -66,6 +67,7 @@ def create_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="CausalRec", version="1", description=DESCRIPTION, lifespan=lifespan, redirect_slashes=False)
     app.state.live = live
     app.state.telemetry = telemetry
+    app.state.refusal = Refusal(telemetry, batcher.full)
     app.state.recommender = Recommender(live, batcher, telemetry, shadow)
 
     for each in (recommendations, lambda2_path, health, metrics):
@@ -73,5 +75,5 @@ def create_app(settings: Settings) -> FastAPI:
 
     problems.register(app)
     app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
-    app.add_middleware(RequestContext, telemetry=telemetry, full=batcher.full)  # added last, so outermost
+    app.add_middleware(RequestContext, telemetry=telemetry, refusal=app.state.refusal)  # added last, so outermost
     return app

@@ -17,7 +17,6 @@ from service.problem_kinds import (
     INVALID,
     MEDIA_TYPE,
     NOT_FOUND,
-    OVERLOADED,
     WRONG_METHOD,
     Kind,
     declare_media_type,
@@ -39,11 +38,6 @@ def register(app: FastAPI) -> None:
     app.add_exception_handler(HTTPException, _on_http_error)
     described = app.openapi
     app.openapi = lambda: declare_media_type(described())  # type: ignore[method-assign] # FastAPI's documented way
-
-
-def overloaded(request: Request, retry_after: int) -> Response:
-    """The answer to a request that is refused before it is read."""
-    return _respond(OVERLOADED, str(Overloaded(retry_after)), request, headers={"Retry-After": str(retry_after)})
 
 
 def on_unexpected(request: Request, error: Exception) -> Response:

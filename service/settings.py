@@ -42,7 +42,7 @@ class Settings(BaseSettings):
     max_waiting: int = Field(64, ge=1)
     """While so many requests wait for the scoring thread, more are refused with 503 and Retry-After. Together with
     max_batch it bounds how long an accepted one takes; clients that ask one by one need a place each."""
-    max_batch: int = Field(64, ge=1)
+    max_batch: int = Field(32, ge=1)
     """Most requests that are scored together: those that came while the last ones were scored. None is waited for."""
     deadline_ms: int = Field(1000, ge=1)
     """Milliseconds a request may wait to be scored; after that it is answered 503 with Retry-After instead."""

@@ -40,7 +40,7 @@ def test_64_mixed_requests_in_one_batch_are_the_64_alone(
     serve: Serve, folders: dict[Form, object], gate: Gate, form: Form
 ) -> None:
     """Byte for byte, by scan and by certificate."""
-    client = serve(bundle=folders[form], candidates=60)
+    client = serve(bundle=folders[form], candidates=60, max_batch=64)
     gate.open.set()
     alone = [post(client, body).content for body in mixed()]
     gate.open.clear()

@@ -56,7 +56,7 @@ def test_a_line_that_fills_while_a_request_is_read_refuses_it(
     serve: Serve, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted as a refusal under its own route."""
-    monkeypatch.setattr("service.middleware.LINED", "/none/")  # as if there had been room a moment ago
+    monkeypatch.setattr("service.refusal.LINED", "/none/")  # as if there had been room a moment ago
     client = serve(max_waiting=1)
     batch = {"requests": [{"user_id": "ann"}] * 2}
 
