@@ -31,7 +31,7 @@ from benchmarks.models import Model
 from benchmarks.oracle import Rows, Truth
 from benchmarks.report import Report, command_line, ms
 from causalrec.index import Kind
-from causalrec.kernels.fused import Kernel
+from causalrec.kernels.fused import FusedScan, Kernel
 from causalrec.search import Searcher
 from causalrec.topk import Query, TopK
 
@@ -127,6 +127,17 @@ def searching(model: Model, kind: Kind, kernel: Kernel = "auto") -> Ask:
     return ask
 
 
+def scanning(model: Model) -> Ask:
+    """The scan's kernel alone: what it leaves for float64 to rank."""
+    fused = FusedScan(model.weights.form, model.weights.items)
+
+    def ask(users: Sequence[int], lambda2: tuple[float, ...]) -> Answer:
+        questions = [Query(model.weights.user(row), lambda2, K, model.seen[row]) for row in users]
+        return [rows[lambda2.index(LAMBDA2)] for rows in fused.survivors(questions)]
+
+    return ask
+
+
 def reading(model: Model) -> list[Contender]:
     """Ways to read the vectors once; the fastest counts."""
     gamma, e = model.weights.gamma_i, model.weights.e
@@ -146,6 +157,7 @@ def reading(model: Model) -> list[Contender]:
 def contenders(model: Model, kinds: Sequence[Kind], numba: bool) -> Iterator[tuple[str, Ask]]:
     """Whoever answers, by name."""
     yield "torch", Peer(model).ask
+    yield "scan's kernel alone", scanning(model)
     for kind in kinds:
         yield kind, searching(model, kind)
     if numba:
