@@ -15,6 +15,7 @@ from causalrec.weights import Weights
 from tests.causalrec.conftest import LAMBDA2, MakeWeights
 
 SIZE = {"users": 9, "items": 3001, "dim": 10, "width": 12}
+pytestmark = pytest.mark.skipif(compiled.library() is None, reason="needs the compiled kernels: a C++ compiler")
 LEVELS = [level for level in compiled.LEVELS if level <= compiled.level()]
 
 

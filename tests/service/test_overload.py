@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
+from causalrec.errors import DeviceOutOfMemory
 from causalrec.search import Searcher
 from causalrec.topk import Query, TopK
 from service.app import create_app
@@ -147,3 +148,21 @@ def test_an_error_in_a_shared_batch_is_one_requests(
 
     assert sorted(future.result().status_code for future in waiting) == [200, 200, 500]
     assert [future.result().content for future in waiting if future.result().status_code == 200] == [expected] * 2
+
+
+@pytest.mark.gpu
+def test_an_accelerator_without_room_is_a_503(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Out of memory while a batch is scored: 503 with Retry-After for that request, and the next one is answered."""
+    client = serve()
+    batch = Searcher.batch
+
+    def refuse(self: Searcher, queries: list[Query]) -> list[tuple[TopK, ...]]:
+        if any(query.k == 7 for query in queries):
+            raise DeviceOutOfMemory("cuda has too little memory left: tried to allocate 20.00 GiB")
+        return batch(self, queries)
+
+    monkeypatch.setattr(Searcher, "batch", refuse)
+    refused, answered = client.get(ANN, params={"k": 7}), client.get(ANN, params={"k": 8})
+
+    assert (refused.status_code, refused.headers["retry-after"], answered.status_code) == (503, "1", 200)
+    assert Problem.model_validate(refused.json()).type == "urn:causalrec:problem:out-of-memory"
