@@ -15,8 +15,8 @@ def refusing(refusal: Refusal) -> type[HttpToolsProtocol]:
     """
     The protocol with `refusal` before the application.
 
-    A refusal in the middleware costs three times as much, and the event loop is then so busy with refusals that
-    accepted requests wait for it on their way in and out. What is no plain request on a connection kept alive, and what
+    A refusal in the middleware costs more (86 µs against 51), and under overload accepted requests wait for the event
+    loop, behind refusals, on their way in and out. What is no plain request on a connection kept alive, and what
     comes while an earlier one is being answered, is left to the middleware.
     """
 

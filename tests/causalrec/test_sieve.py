@@ -125,6 +125,14 @@ def test_the_authors_form_is_scanned(make_weights: MakeWeights) -> None:
     assert _share_certified(weights, _queries(weights)) == 0
 
 
+def test_items_with_biases_are_scanned(make_weights: MakeWeights) -> None:
+    """The codes hold no bias, so a certificate would leave out items that belong in the list."""
+    weights = make_weights("additive", **SIZE)
+    weights = replace(weights, beta=torch.linspace(-3, 3, 3001))
+
+    assert _share_certified(weights, _queries(weights)) == 0
+
+
 def test_codes_bound_every_product() -> None:
     """|⟨plane, item⟩ − what the codes say| ≤ norm·residual + residual·size, for random items with outliers."""
     rng = np.random.default_rng(0)
