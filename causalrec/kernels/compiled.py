@@ -74,8 +74,7 @@ def sift(
     native = _present()
     counts, scored = np.empty(len(asked.lambda2), dtype=np.int64), np.empty(len(asked.nulls), dtype=np.int64)
     items = weights.items
-    tensors = (items.gamma, items.e, items.e_match, items.beta, items.visual_bias)
-    rows = [None if tensor is None else tensor.contiguous().numpy() for tensor in tensors]
+    rows = [tensor.contiguous().numpy() for tensor in (items.gamma, items.e, items.e_match)]
     parts = len(codes.unit)
     found = native.causalrec_sift(
         ctypes.c_int32(level()),
@@ -105,8 +104,8 @@ def _integers(*values: int) -> tuple[ctypes.c_int64, ...]:
     return tuple(ctypes.c_int64(value) for value in values)
 
 
-def _at(array: NDArray[Any] | None) -> ctypes.c_void_p:
-    return ctypes.c_void_p(None if array is None else array.ctypes.data)
+def _at(array: NDArray[Any]) -> ctypes.c_void_p:
+    return ctypes.c_void_p(array.ctypes.data)
 
 
 def _taken(native: ctypes.CDLL, found: int, counts: NDArray[np.int64]) -> Hits:

@@ -92,7 +92,6 @@ struct CodedUsers {
 // Items as the bundle has them, one row each, for the few that pass the sieve.
 struct Rows {
   const float *gamma, *e, *e_match;  // [count, dim]
-  const float *beta, *visual_bias;   // [count] or none
   int64_t count, dim, width;         // width: of a user's half
   Form form;
 
@@ -229,14 +228,14 @@ void *causalrec_scan(int32_t level, const float *values, int64_t items, int64_t 
 
 void *causalrec_sift(int32_t level, const uint8_t *codes, const float *scales, const float *residuals,
                      const float *sizes, int64_t items, int64_t parts, int64_t part_groups, const float *gamma,
-                     const float *e, const float *e_match, const float *beta, const float *visual_bias, int64_t dim,
-                     int64_t width, int32_t form, int64_t users, const float *vectors, const float *nulls,
-                     const int64_t *probes, const float *lambda2, const float *least, const float *margin,
-                     const int64_t *k, const int64_t *excluded_starts, const int64_t *excluded, const int32_t *packed,
+                     const float *e, const float *e_match, int64_t dim, int64_t width, int32_t form,
+                     int64_t users, const float *vectors, const float *nulls, const int64_t *probes,
+                     const float *lambda2, const float *least, const float *margin, const int64_t *k,
+                     const int64_t *excluded_starts, const int64_t *excluded, const int32_t *packed,
                      const int32_t *shifts, const float *weights, const float *norms, const float *query_residuals,
                      const double *offsets, int64_t *counts, int64_t *scored) {
   Codes all{codes, scales, residuals, sizes, items, parts, part_groups};
-  Rows rows{gamma, e, e_match, beta, visual_bias, items, dim, width, static_cast<Form>(form)};
+  Rows rows{gamma, e, e_match, items, dim, width, static_cast<Form>(form)};
   Users asked{users, vectors, nulls, probes, lambda2};
   CodedUsers coded{packed, shifts};
   std::vector<Collector> collectors = collect(asked, items, least, margin, k, excluded_starts, excluded);
