@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from causalrec import equations
 from causalrec import path as paths
+from causalrec.equations import Terms
 from causalrec.index import FAISS_KINDS, Index, Kind
 from causalrec.kernels.device import DeviceScan
 from causalrec.kernels.fused import FusedScan, Kernel
@@ -174,31 +175,41 @@ class Searcher:
         """
         if not probes:
             return []
-        ends = np.cumsum([len(rows) for rows in survivors]).tolist()
-        scores = self._scores(probes, survivors)
+        counts = np.array([len(rows) for rows in survivors])
+        rows, owner = np.concatenate([NOBODY, *survivors]), np.repeat(np.arange(len(probes)), counts)
+        scores = self._scores(probes, rows, owner)
+        order = np.lexsort((rows, -scores, owner))
+        rows, scores = rows[order], scores[order]
         found = []
-        for (query, _), rows, start, end, (proof, candidates) in zip(
-            probes, survivors, [0, *ends[:-1]], ends, proofs, strict=True
+        for (query, _), start, count, (proof, candidates) in zip(
+            probes, (np.cumsum(counts) - counts).tolist(), counts.tolist(), proofs, strict=True
         ):
-            order = best_first(scores[start:end], rows, query.k)
-            found.append(TopK(rows[order], scores[start:end][order], proof, candidates))
+            best = slice(start, start + min(query.k, count))
+            found.append(TopK(rows[best], scores[best], proof, candidates))
         return found
 
-    def _scores(self, probes: Sequence[Probe], survivors: Sequence[Rows]) -> NDArray[np.float64]:
-        """Debiased scores of every survivor for its own user and λ2, rounded so that ties are ties everywhere."""
-        rows = torch.from_numpy(np.concatenate([NOBODY, *survivors]))
-        owner = torch.from_numpy(np.repeat(np.arange(len(probes)), [len(rows) for rows in survivors]))
-        gamma, theta = (
-            torch.stack([getattr(query.user, part).double() for query, _ in probes]) for part in ("gamma", "theta")
-        )
-        null = torch.stack([query.user.null.double() for query, _ in probes])
+    def _scores(self, probes: Sequence[Probe], rows: Rows, owner: Rows) -> NDArray[np.float64]:
+        """Debiased score of each of `rows` for the probe `owner` says, rounded so that ties are ties everywhere."""
+        first = [number == 0 or probes[number - 1][0] is not query for number, (query, _) in enumerate(probes)]
+        asking = np.cumsum(first) - 1  # whose query each probe is
+        users = [query.user for (query, _), is_first in zip(probes, first, strict=True) if is_first]
+        gamma, theta = (torch.stack([getattr(user, part).double() for user in users]) for part in ("gamma", "theta"))
+        null = torch.stack([user.null.double() for user in users])
         lambda2 = torch.tensor([lambda2 for _, lambda2 in probes], dtype=torch.float64)
         scores = np.empty(len(rows))
         for start in range(0, len(rows), RANK_BLOCK):
             block = slice(start, start + RANK_BLOCK)
-            who = owner[block]
-            terms = equations.pair_terms(gamma[who], theta[who], self.weights.items.take(rows[block]).double())
-            scores[block] = equations.score(self.weights.form, terms, null[who], lambda2[who]).numpy()
+            probe = torch.from_numpy(owner[block])
+            user, row = asking[owner[block]], rows[block]
+            null_of, place = null[torch.from_numpy(user)], None
+            if len(users) < len(probes):  # what several λ2 of a query want has the same terms at each
+                pairs, place = np.unique(user * len(self.weights.gamma_i) + row, return_inverse=True)
+                user, row = np.divmod(pairs, len(self.weights.gamma_i))
+            who, items = torch.from_numpy(user), self.weights.items.take(torch.from_numpy(row)).double()
+            terms = equations.pair_terms(gamma[who], theta[who], items)
+            if place is not None:
+                terms = Terms(*(part[torch.from_numpy(place)] for part in terms))
+            scores[block] = equations.score(self.weights.form, terms, null_of, lambda2[probe]).numpy()
         return np.round(scores, DECIMALS)
 
 

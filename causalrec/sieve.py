@@ -1,24 +1,25 @@
 """The exact top k from 8-bit codes: a λ2-aware inner product per item, and a certificate for what it leaves out."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from causalrec import equations, tangent
-from causalrec.equations import Terms
 from causalrec.kernels import compiled
-from causalrec.kernels.codes import SAFE, encode_items, encode_planes, encode_users
+from causalrec.kernels.codes import SAFE, encode_planes, encode_users
 from causalrec.kernels.fused import FusedScan
-from causalrec.kernels.questions import Floats, ask, user_vectors
+from causalrec.kernels.questions import Floats, Hits, ask, user_vectors
 from causalrec.topk import DECIMALS, Query, Rows
 from causalrec.weights import Weights
 
 SAMPLE = 8192  # items of the fixed sample that guesses where a user's top lies
 TOUCHED = 32  # best items of the sample at whose mean the tangent touches
-NOTHING = torch.empty(0)
-NO_CLOUD = Terms(NOTHING, NOTHING, NOTHING)  # only the authors' form looks at it
+
+Users = tuple[Floats, Floats]  # of `user_vectors`
 
 
 class Sifted(NamedTuple):
@@ -28,11 +29,19 @@ class Sifted(NamedTuple):
     scored: int
 
 
-class Plane(NamedTuple):
-    """A bound on the score of one probe, and a score that its k-th best is sure to reach."""
+class Planes(NamedTuple):
+    """
+    Per probe: weights [P, 3] of the logits; offsets [P], by which log τ (paper) or τ (additive) is smaller than the
+    product of what scores τ; taus [P], scores that the k-th best is sure to reach, −inf where nothing can be proved.
+    """
 
-    bound: tangent.Bound
-    tau: float
+    weights: tangent.Doubles
+    offsets: tangent.Doubles
+    taus: tangent.Doubles
+
+    def take(self, chosen: NDArray[np.bool_]) -> "Planes":
+        """Those of the probes `chosen`."""
+        return Planes(*(part[chosen] for part in self))
 
 
 class Sieve:
@@ -50,7 +59,7 @@ class Sieve:
         self._weights = weights
         self._fused = fused
         count = len(weights.gamma_i)
-        self._codes = encode_items(self._parts, count)
+        self._codes = compiled.encode(fused.blocks, weights)
         chosen = np.random.default_rng(0).permutation(count)[:SAMPLE]
         self._sample: Rows = np.sort(chosen).astype(np.int64)
         self._sampled = FusedScan(weights.form, weights.items.take(torch.from_numpy(self._sample)), fused.kernel)
@@ -71,79 +80,85 @@ class Sieve:
         One per λ2 of each query. None where there is no certificate, because too few of the sample score above 0, or
         where the codes rule out so little that a scan is cheaper.
         """
-        planes = iter(self._planes(queries))
-        own = [[next(planes) for _ in query.lambda2] for query in queries]
-        asked, kept = [], []
-        for query, theirs in zip(queries, own, strict=True):
-            if proved := [(lambda2, p) for lambda2, p in zip(query.lambda2, theirs, strict=True) if p is not None]:
-                asked.append(Query(query.user, tuple(lambda2 for lambda2, _ in proved), query.k, query.excluded))
-                kept += [plane for _, plane in proved]
-        found = iter(self._sift(asked, kept) if asked else [])
-        return [None if plane is None else next(found) for theirs in own for plane in theirs]
+        if not queries:
+            return []
+        users = user_vectors(queries, self._fused.width)
+        planes = self._planes(queries, users)
+        proved = planes.taus > -np.inf
+        if proved.all():
+            return self._sift(queries, users, planes)
+        flags = iter(proved.tolist())
+        kept = [replace(query, lambda2=tuple(value for value in query.lambda2 if next(flags))) for query in queries]
+        asked = [number for number, query in enumerate(kept) if query.lambda2]
+        if not asked:
+            return [None] * len(proved)
+        vectors, nulls = users
+        chosen = [kept[number] for number in asked]
+        found = iter(self._sift(chosen, (vectors[asked], nulls[asked]), planes.take(proved)))
+        return [next(found) if each else None for each in proved.tolist()]
 
-    def _planes(self, queries: Sequence[Query]) -> list[Plane | None]:
+    def _planes(self, queries: Sequence[Query], users: Users) -> Planes:
         """One per λ2 of each query, from the fused scan of the sample."""
-        guesses = [Query(q.user, q.lambda2, q.k, self._positions(q.excluded)) for q in queries]
-        hits, error = self._sampled.hits(guesses)
-        probes = [(query, lambda2) for query in queries for lambda2 in query.lambda2]
-        best = np.zeros((len(probes), TOUCHED), dtype=np.int64)
-        taus = np.full(len(probes), -np.inf)
-        for number, ((query, _), (positions, scores)) in enumerate(zip(probes, hits.per_probe(), strict=True)):
-            if len(positions) >= max(query.k, 1):
-                order = np.argsort(-scores)
-                best[number] = np.resize(positions[order[: min(query.k, TOUCHED)]], TOUCHED)
-                taus[number] = float(scores[order[query.k - 1]]) - error[number]
-        points = self._points(probes, best)
-        return [
-            self._plane(query, lambda2, point, tau)
-            for (query, lambda2), point, tau in zip(probes, points, taus.tolist(), strict=True)
-        ]
+        held = self._positions([query.excluded for query in queries])
+        guesses = [Query(q.user, q.lambda2, q.k, rows) for q, rows in zip(queries, held, strict=True)]
+        hits, error = self._sampled.hits(guesses, users=users)
+        counts = [len(query.lambda2) for query in queries]
+        owner = np.repeat(np.arange(len(queries)), counts)
+        k = np.array([query.k for query in queries])[owner]
+        lambda2 = np.array([value for query in queries for value in query.lambda2])
+        positions, scores = _best_first(hits)
+        probe = np.arange(len(owner))
+        enough = hits.counts >= np.maximum(k, 1)
+        taus = np.where(enough, scores[probe, np.clip(k, 1, scores.shape[1]) - 1].astype(np.float64) - error, -np.inf)
+        touched = np.clip(np.minimum(k, hits.counts), 1, TOUCHED)
+        best = positions[probe[:, None], np.arange(TOUCHED) % touched[:, None]]
+        if self._weights.form == "additive":
+            ones = np.ones(len(owner))
+            return Planes(np.stack([ones, ones, 1 - lambda2], 1), np.zeros(len(owner)), taus)
+        removed = lambda2 * np.array([float(query.user.null) for query in queries])[owner]  # float64: it is a proof
+        weights, offsets = tangent.tangents(self._points(users[0][owner], best), removed)
+        return Planes(weights, offsets, np.where((taus > 0) & (offsets > -np.inf), taus, -np.inf))
 
-    def _plane(self, query: Query, lambda2: float, point: tangent.Point, tau: float) -> Plane | None:
-        form = self._weights.form
-        if tau == -np.inf or (tau <= 0 and form == "paper"):
-            return None
-        bound = tangent.bound(form, point, tau, float(query.user.null), lambda2, (0.0, 0.0), NO_CLOUD)
-        return None if bound.threshold(1.0) == -np.inf else Plane(bound, tau)
-
-    def _points(self, probes: Sequence[tuple[Query, float]], best: Rows) -> list[tangent.Point]:
-        """The mean logits of each probe's best [P, TOUCHED] of the sample."""
-        gamma, theta = (torch.stack([getattr(q.user, part).float() for q, _ in probes]) for part in ("gamma", "theta"))
+    def _points(self, vectors: Floats, best: Rows) -> tangent.Doubles:
+        """The mean logits [P, 3] of each probe's best [P, TOUCHED] of the sample; vectors [P, 2, d]."""
+        users = torch.from_numpy(vectors)
         items = self._weights.items.take(torch.from_numpy(self._sample[best]))
-        terms = equations.pair_terms(gamma[:, None], theta[:, None], items)
-        return [tangent.Point(a, b, n) for a, b, n in torch.stack([t.mean(1) for t in terms], 1).tolist()]
+        terms = equations.pair_terms(users[:, None, 0], users[:, None, 1], items)
+        points: tangent.Doubles = torch.stack([term.mean(1) for term in terms], 1).double().numpy()
+        return points
 
-    def _sift(self, asked: Sequence[Query], planes: Sequence[Plane]) -> list[Sifted | None]:
+    def _sift(self, asked: Sequence[Query], users: Users, planes: Planes) -> list[Sifted | None]:
         weights = self._weights
         paper = weights.form == "paper"
-        vectors, nulls = user_vectors(asked, self._fused.width)
+        vectors, nulls = users
         error = self._fused.error(asked, vectors, nulls)
-        taus = np.array([plane.tau for plane in planes])
-        questions = ask(asked, vectors, nulls, len(weights.gamma_i), taus - 2 * error, 2 * error)
+        questions = ask(asked, vectors, nulls, len(weights.gamma_i), planes.taus - 2 * error, 2 * error)
         match, notice = vectors[:, 0], vectors[:, 1]
-        users = encode_users([match, match, notice] if paper else [match, notice], self._codes)
-        slopes = np.array([plane.bound.weights for plane in planes])
+        coded_users = encode_users([match, match, notice] if paper else [match, notice], self._codes)
         owner = np.repeat(np.arange(len(asked)), np.diff(questions.probes))
-        coded = encode_planes(slopes if paper else slopes[:, [0, 2]], users, owner)
-        one = 1.0 if paper else 0.0  # a score that adds nothing to the offset: log 1, or 0
-        offsets = np.array([plane.bound.threshold(one) for plane in planes])
-        slack = SAFE * (coded.norms * self._codes.longest + np.abs(offsets) + 1) + 10.0**-DECIMALS
-        hits, scored = compiled.sift(self._codes, weights, questions, users, coded, offsets - slack)
+        coded = encode_planes(planes.weights if paper else planes.weights[:, [0, 2]], coded_users, owner)
+        slack = SAFE * (coded.norms * self._codes.longest + np.abs(planes.offsets) + 1) + 10.0**-DECIMALS
+        hits, scored = compiled.sift(self._codes, weights, questions, coded_users, coded, planes.offsets - slack)
         return [
             Sifted(rows, count) if count >= 0 else None
             for (rows, _), count in zip(hits.per_probe(), scored[owner].tolist(), strict=True)
         ]
 
-    def _parts(self, start: int, stop: int) -> list[Floats]:
-        """What users' match, visual match and notice are multiplied by: [γ, γ∘e_match, e], or [γ∘(1+e_match), e]."""
-        items, rows = self._weights.items, slice(start, stop)
-        gamma, e = items.gamma[rows], items.e[rows]
-        product = gamma * items.e_match[rows]
-        if self._weights.form == "paper":
-            return [gamma.numpy(), product.numpy(), e.numpy()]
-        return [(gamma + product).numpy(), e.numpy()]
+    def _positions(self, excluded: Sequence[Rows]) -> list[Rows]:
+        """Where in the sample those of each query's excluded rows are that it holds."""
+        rows = np.concatenate(excluded)
+        places = np.minimum(np.searchsorted(self._sample, rows), len(self._sample) - 1)
+        there = self._sample[places] == rows
+        before = np.concatenate([[0], np.cumsum(there)])
+        ends = before[np.cumsum([len(each) for each in excluded])]
+        return np.split(places[there], ends[:-1])
 
-    def _positions(self, rows: Rows) -> Rows:
-        """Where in the sample those of `rows` are that it holds."""
-        places: Rows = np.minimum(np.searchsorted(self._sample, rows), len(self._sample) - 1).astype(np.int64)
-        return np.asarray(places[self._sample[places] == rows])
+
+def _best_first(hits: Hits) -> tuple[Rows, Floats]:
+    """What each probe kept as a row of [P, most], best first: rows and scores, −inf behind the last."""
+    table = np.full((len(hits.counts), max(1, int(hits.counts.max()))), -np.inf, dtype=np.float32)
+    rows = np.zeros(table.shape, dtype=np.int64)
+    there = np.arange(table.shape[1]) < hits.counts[:, None]
+    table[there], rows[there] = hits.scores, hits.rows
+    order = np.argsort(-table, axis=1)
+    return np.take_along_axis(rows, order, 1), np.take_along_axis(table, order, 1)

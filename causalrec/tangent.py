@@ -9,11 +9,16 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from causalrec.equations import Form, Terms
 
+Doubles = NDArray[np.float64]
+
+LEAST = 1e-12  # h − s below which no tangent is taken
 CELLS = 512  # of the notice axis in the authors' form: finer is tighter, any number is rigorous
 LOGIT_LIMIT = 60.0  # σ is 1 or 0 in float64 beyond it
 BISECTIONS = 36
@@ -164,15 +169,31 @@ def bound(
             slope = Frontier.of(tau, null, lambda2, n_range).best_slope(cloud)
             return Boundary((1.0, 1.0, slope), null, lambda2, n_range)
         return Boundary(_authors_gradient(point, null, lambda2), null, lambda2, n_range)
+    (weights,), (offset,) = tangents(np.array([[point.a, point.b, point.n]]), np.array([lambda2 * null]))
+    if offset > -math.inf:
+        return Tangent((float(weights[0]), float(weights[1]), float(weights[2])), float(offset))
     removed = lambda2 * null
     sigma_a, sigma_b, sigma_n = (_sigmoid(logit) for logit in (point.a, point.b, point.n))
     h = sigma_a * sigma_b
-    if h - removed <= 1e-12:
-        return Slope(_unit((h * (1 - sigma_a), h * (1 - sigma_b), (1 - sigma_n) * (h - removed))))
-    steep = h / (h - removed)
-    weights = (steep * (1 - sigma_a), steep * (1 - sigma_b), 1 - sigma_n)
-    at_point = weights[0] * point.a + weights[1] * point.b + weights[2] * point.n
-    return Tangent(weights, at_point - math.log(sigma_n) - math.log(h - removed))
+    return Slope(_unit((h * (1 - sigma_a), h * (1 - sigma_b), (1 - sigma_n) * (h - removed))))
+
+
+def tangents(points: Doubles, removed: Doubles) -> tuple[Doubles, Doubles]:
+    """
+    `Tangent`s of the paper's form: weights [P, 3] and offsets [P], −inf where h ≤ s and there is none.
+
+    Args:
+        points: [P, 3], the logits a, b, n that each touches at.
+        removed: [P], s = λ2·c_u.
+    """
+    sigma = 1 / (1 + np.exp(-np.clip(points, -LOGIT_LIMIT, LOGIT_LIMIT)))
+    h = sigma[:, 0] * sigma[:, 1]
+    there = h - removed > LEAST
+    left = np.where(there, h - removed, 1.0)
+    weights = 1 - sigma
+    weights[:, :2] *= (h / left)[:, None]
+    offsets = (weights * points).sum(1) - np.log(sigma[:, 2] * left)
+    return weights, np.where(there, offsets, -np.inf)
 
 
 def _authors_gradient(point: Point, null: float, lambda2: float) -> tuple[float, float, float]:

@@ -1,6 +1,6 @@
 """Items and users as 8-bit codes, with what the codes miss: a bound on every inner product of a plane with an item."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,8 +12,7 @@ Doubles = NDArray[np.float64]
 
 LANES = 16
 SPARE = 8  # blocks behind the items, which the kernel's prefetching may touch
-BLOCK = 65_536  # items coded at a time
-MEASURED = 65_536  # items that give a dimension its unit
+MEASURED = 16_384  # items that give a dimension its unit
 SAFE = 1e-6  # of a vector's length: far above float32's rounding of what is coded
 
 
@@ -56,35 +55,19 @@ class CodedPlanes(NamedTuple):
     residuals: Floats
 
 
-def encode_items(parts: Callable[[int, int], Sequence[Floats]], count: int) -> Codes:
+def empty_codes(measured: Sequence[Floats], count: int) -> Codes:
     """
-    The codes of `count` items.
+    Codes of `count` items that all say nothing, with a unit per dimension: the kernel fills them in.
 
     Args:
-        parts: of the items from one row to another, each [C, w], all of one width.
+        measured: the parts of some of the items, each [C, w], all of one width; their mean squares give the units.
     """
-    measured = _padded(parts(0, min(count, MEASURED))).astype(np.float64)
-    unit = np.sqrt((measured**2).mean(0))
+    unit = np.sqrt((_padded(measured).astype(np.float64) ** 2).mean(0))
     unit[unit == 0] = 1.0
     blocks, groups = -(-count // LANES) + SPARE, unit.size // 4
     codes = np.full((blocks, groups, LANES, 4), 128, dtype=np.uint8)
     scales, residuals, sizes = (np.zeros(blocks * LANES, dtype=np.float32) for _ in range(3))
-    longest = 0.0
-    for start in range(0, count, BLOCK):
-        stop = min(start + BLOCK, count)
-        scaled = (_padded(parts(start, stop)) / unit.astype(np.float32)).reshape(stop - start, -1)
-        length = np.linalg.norm(scaled, axis=1)
-        scale = np.maximum(np.abs(scaled).max(1) / 127, np.finfo(np.float32).tiny)
-        rounded = np.rint(scaled / scale[:, None])
-        scales[start:stop] = scale
-        residuals[start:stop] = np.linalg.norm(scaled - rounded * scale[:, None], axis=1) * (1 + 1e-5) + SAFE * length
-        sizes[start:stop] = np.linalg.norm(rounded, axis=1) * scale * (1 + 1e-5)
-        longest = max(longest, float(length.max()) * (1 + 1e-5))
-        whole = np.full((-(-(stop - start) // LANES) * LANES, groups * 4), 128, dtype=np.uint8)
-        whole[: stop - start] = (rounded + 128).astype(np.uint8)
-        first = start // LANES
-        codes[first : first + len(whole) // LANES] = whole.reshape(-1, LANES, groups, 4).transpose(0, 2, 1, 3)
-    return Codes(codes, scales, residuals, sizes, unit, longest)
+    return Codes(codes, scales, residuals, sizes, unit, 0.0)
 
 
 def encode_users(parts: Sequence[Floats], codes: Codes) -> CodedUsers:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from causalrec.equations import ItemArrays
 from causalrec.errors import InstallationError
-from causalrec.kernels.codes import CodedPlanes, CodedUsers, Codes
-from causalrec.kernels.questions import Hits, Questions
+from causalrec.kernels.codes import MEASURED, SAFE, CodedPlanes, CodedUsers, Codes, empty_codes
+from causalrec.kernels.questions import Floats, Hits, Questions
 from causalrec.weights import Weights
 
 FORMS = {"paper": 0, "authors": 1, "additive": 2}
@@ -25,6 +26,7 @@ def library() -> ctypes.CDLL | None:
         return None
     native = ctypes.CDLL(spec.origin)
     native.causalrec_scan.restype = native.causalrec_sift.restype = ctypes.c_void_p
+    native.causalrec_encode.restype = ctypes.c_float
     return native
 
 
@@ -52,6 +54,43 @@ def scan(blocks: NDArray[np.float32], items: int, form: str, asked: Questions) -
         _at(counts),
     )
     return _taken(native, found, counts)
+
+
+def encode(blocks: Floats, weights: Weights) -> Codes:
+    """
+    Every item's codes, from the `fused.blocked` items of the same model. Their parts are what users' match, visual
+    match and notice are multiplied by: [γ, γ∘e_match, e], or [γ∘(1 + e_match), e] where the form's score is their sum.
+    """
+    native, items = _present(), weights.items
+    gamma, e, e_match = (part[:MEASURED].numpy() for part in (items.gamma, items.e, items.e_match))
+    product = gamma * e_match
+    some = [gamma, product, e] if weights.form == "paper" else [gamma + product, e]
+    codes = empty_codes(some, len(items.gamma))
+    parts, unit = len(codes.unit), codes.unit.astype(np.float32)
+    longest = native.causalrec_encode(
+        ctypes.c_int32(level()),
+        _at(blocks),
+        *_integers(len(items.gamma), blocks.shape[1], blocks.shape[2]),
+        ctypes.c_int32(FORMS[weights.form]),
+        _at(unit),
+        *_integers(parts, codes.codes.shape[1] // parts),
+        ctypes.c_float(SAFE),
+        *(_at(array) for array in codes[:4]),
+    )
+    return codes._replace(longest=longest)
+
+
+def lay(blocks: Floats, form: str, items: ItemArrays) -> None:
+    """Writes `items` into zeroed blocks [B, width, parts, 16] (`fused.blocked`)."""
+    rows = [tensor.contiguous().numpy() for tensor in (items.gamma, items.e, items.e_match)]
+    biases = [None if bias is None else bias.contiguous().numpy() for bias in (items.beta, items.visual_bias)]
+    _present().causalrec_lay(
+        *(_at(array) for array in rows),
+        *(ctypes.c_void_p() if bias is None else _at(bias) for bias in biases),
+        *_integers(*items.gamma.shape, blocks.shape[1], blocks.shape[2]),
+        ctypes.c_int32(FORMS[form]),
+        _at(blocks),
+    )
 
 
 def sift(

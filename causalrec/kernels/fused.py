@@ -18,7 +18,6 @@ Kernel = Literal["auto", "native", "numba"]
 LANES = 16  # items in a block
 SPARE = 4  # blocks of zeros behind the items, which the kernel's prefetching may touch
 UNIT = 2.0**-24  # rounding of one float32 operation
-LAID_OUT = 65_536  # items laid out at a time
 
 
 class FusedScan:
@@ -57,6 +56,11 @@ class FusedScan:
         return int(self._blocks.shape[1])
 
     @property
+    def blocks(self) -> Floats:
+        """The items as `blocked` lays them out; none for numba."""
+        return self._blocks
+
+    @property
     def bytes(self) -> int:
         """Memory the blocks take."""
         return self._blocks.nbytes
@@ -73,10 +77,18 @@ class FusedScan:
         return [[next(found) for _ in query.lambda2] for query in queries]
 
     def hits(
-        self, queries: Sequence[Query], floors: NDArray[np.float64] | None = None
+        self,
+        queries: Sequence[Query],
+        floors: NDArray[np.float64] | None = None,
+        users: tuple[Floats, Floats] | None = None,
     ) -> tuple[Hits, NDArray[np.float64]]:
-        """`survivors` with their float32 scores, flat, and the most [P] by which a probe's scores may be off."""
-        vectors, nulls = user_vectors(queries, self.width)
+        """
+        `survivors` with their float32 scores, flat, and the most [P] by which a probe's scores may be off.
+
+        Args:
+            users: the queries' `user_vectors`, where they are at hand.
+        """
+        vectors, nulls = users or user_vectors(queries, self.width)
         error = self.error(queries, vectors, nulls)
         least = np.full(len(error), -np.inf) if floors is None else floors - error
         asked = ask(queries, vectors, nulls, self.count, least, 2 * error)
@@ -97,39 +109,20 @@ class FusedScan:
         lengths = np.linalg.norm(vectors[:, :, :dim].astype(np.float64), axis=2)
         reach = lengths[:, 0] * (self._gamma + self._product) + lengths[:, 1] * self._e + self._bias
         off = UNIT * (2 * (dim + 3) * reach + 48 * (1 + reach + np.abs(nulls)))
-        return np.concatenate(
-            [each * (1 + np.array(query.lambda2)) for each, query in zip(off, queries, strict=True)] or [np.empty(0)]
-        )
+        lambda2 = np.array([value for query in queries for value in query.lambda2])
+        errors: NDArray[np.float64] = np.repeat(off, [len(query.lambda2) for query in queries]) * (1 + lambda2)
+        return errors
 
 
 def blocked(form: Form, items: ItemArrays) -> Floats:
-    """Items as [B + spare, width, parts, 16], zeros where there is none: what the kernels read."""
+    """Items as [B + spare, width, parts, 16], zeros where there is none: what the compiled kernels read."""
     count, dim = items.gamma.shape
     biased = items.beta is not None or items.visual_bias is not None
     own = items.e_match is not items.e
     parts = 3 if form == "paper" and (own or biased) else 2
-    blocks = -(-count // LANES)
-    memory = np.zeros((blocks + SPARE, dim + biased, parts, LANES), dtype=np.float32)  # numpy asks for huge pages
-    laid = torch.from_numpy(memory)
-    for start in range(0, count, LAID_OUT):
-        rows = slice(start, min(start + LAID_OUT, count))
-        gamma, e, e_match = items.gamma[rows], items.e[rows], items.e_match[rows]
-        match = gamma if form == "paper" else gamma + gamma * e_match
-        for part, values in enumerate((match, e, e_match)[:parts]):
-            _lay(laid[:, :dim, part], start, values)
-        for part, bias in enumerate((items.beta, items.visual_bias)):
-            if bias is not None:
-                _lay(laid[:, dim:, part], start, bias[rows, None])
-    return memory
-
-
-def _lay(blocks: torch.Tensor, start: int, values: torch.Tensor) -> None:
-    """Writes values [C, width] into blocks [B, width, 16] from item `start` on, which begins a block."""
-    whole = len(values) // LANES
-    first = start // LANES
-    blocks[first : first + whole] = values[: whole * LANES].reshape(whole, LANES, -1).transpose(1, 2)
-    if rest := len(values) % LANES:
-        blocks[first + whole, :, :rest] = values[-rest:].T
+    blocks = np.zeros((-(-count // LANES) + SPARE, dim + biased, parts, LANES), dtype=np.float32)
+    compiled.lay(blocks, form, items)
+    return blocks
 
 
 def _longest(vectors: torch.Tensor) -> float:

@@ -84,6 +84,15 @@ struct Codes {
   int64_t groups() const { return parts * part_groups; }
 };
 
+// Where the codes of items are written, and by what each dimension is divided first.
+struct Coding {
+  uint8_t *codes;
+  float *scales, *residuals, *sizes;
+  const float *unit;  // [parts, 4·part_groups]
+  int64_t parts, part_groups;
+  float spare;  // of an item's length: what rounding may take
+};
+
 struct CodedUsers {
   const int32_t *packed;  // [users, groups], four signed bytes each
   const int32_t *shifts;  // [users, parts]: 128 times the sum of the bytes, because codes are unsigned
@@ -224,6 +233,37 @@ void *causalrec_scan(int32_t level, const float *values, int64_t items, int64_t 
 #endif
     base::scan(all, asked, collectors.data());
   return found(collectors, counts);
+}
+
+// Lays items, one row each, into blocks; biases, where there are any, become one more dimension.
+void causalrec_lay(const float *gamma, const float *e, const float *e_match, const float *beta,
+                   const float *visual_bias, int64_t items, int64_t dim, int64_t width, int64_t parts, int32_t form,
+                   float *values) {
+  for (int64_t row = 0; row < items; row++) {
+    float *at = values + row / 16 * 16 * width * parts + row % 16;
+    const float *g = gamma + row * dim, *n = e + row * dim, *m = e_match + row * dim;
+    for (int64_t d = 0; d < dim; d++, at += 16 * parts) {
+      float product = g[d] * m[d];
+      at[0] = form == PAPER ? g[d] : g[d] + product;
+      at[16] = n[d];
+      if (parts == 3) at[32] = m[d];
+    }
+    if (beta) at[0] = beta[row];
+    if (visual_bias) at[16] = visual_bias[row];
+  }
+}
+
+// Codes of every item, as codes.py describes them, from its block; returns the greatest length of one, in units.
+float causalrec_encode(int32_t level, const float *values, int64_t items, int64_t width, int64_t item_parts,
+                       int32_t form, const float *unit, int64_t parts, int64_t part_groups, float spare,
+                       uint8_t *codes, float *scales, float *residuals, float *sizes) {
+  Items all{values, items, width, item_parts, static_cast<Form>(form)};
+  Coding coding{codes, scales, residuals, sizes, unit, parts, part_groups, spare};
+#if defined(__x86_64__)
+  if (level >= 4) return v4::encode(all, coding);
+  if (level >= 3) return v3::encode(all, coding);
+#endif
+  return base::encode(all, coding);
 }
 
 void *causalrec_sift(int32_t level, const uint8_t *codes, const float *scales, const float *residuals,

@@ -8,7 +8,8 @@ import torch
 
 from causalrec.equations import Form
 from causalrec.kernels import compiled
-from causalrec.kernels.codes import encode_items, encode_planes, encode_users
+from causalrec.kernels.codes import encode_planes, encode_users
+from causalrec.kernels.fused import blocked
 from causalrec.search import Searcher
 from causalrec.topk import Query
 from causalrec.weights import Weights
@@ -133,21 +134,30 @@ def test_items_with_biases_are_scanned(make_weights: MakeWeights) -> None:
     assert _share_certified(weights, _queries(weights)) == 0
 
 
-def test_codes_bound_every_product() -> None:
-    """|⟨plane, item⟩ − what the codes say| ≤ norm·residual + residual·size, for random items with outliers."""
-    rng = np.random.default_rng(0)
-    parts = [rng.normal(size=(500, 6)).astype(np.float32) * scale for scale in (1.0, 0.1, 3.0)]
-    parts[0][7] *= 500
-    users = [rng.normal(size=(20, 6)).astype(np.float32) for _ in range(3)]
-    weights = rng.normal(size=(20, 3))
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("form", ["paper", "additive"])
+def test_codes_bound_every_product(
+    form: Form, level: int, make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """|⟨plane, item⟩ − what the codes say| ≤ norm·residual + residual·size, outliers and zeros among the items."""
+    weights = make_weights(form, users=20, items=500, dim=6, width=12)
+    weights.gamma_i[7] *= 500
+    weights.gamma_i[8], weights.e[8] = 0, 0
+    gamma, e = weights.gamma_i.numpy(), weights.e.numpy()
+    parts = [gamma, gamma * e, e] if form == "paper" else [gamma + gamma * e, e]
+    users = [np.random.default_rng(part).normal(size=(20, 6)).astype(np.float32) for part in range(len(parts))]
+    slopes = np.random.default_rng(9).normal(size=(20, len(parts)))
 
-    codes = encode_items(lambda start, stop: [part[start:stop] for part in parts], 500)
+    monkeypatch.setattr(compiled, "level", lambda: level)
+    codes = compiled.encode(blocked(form, weights.items), weights)
     coded = encode_users(users, codes)
-    planes = encode_planes(weights, coded, np.arange(20))
+    planes = encode_planes(slopes, coded, np.arange(20))
 
-    exact = sum(weights[:, p, None] * (users[p].astype(np.float64) @ parts[p].T.astype(np.float64)) for p in range(3))
-    bytes_of_items = codes.codes.transpose(0, 2, 1, 3).reshape(-1, 3, 8)[:500].astype(np.float64) - 128
-    bytes_of_users = coded.packed.view(np.int8).reshape(20, 3, 8).astype(np.float64)
+    exact = sum(
+        slopes[:, p, None] * (users[p].astype(np.float64) @ parts[p].T.astype(np.float64)) for p in range(len(parts))
+    )
+    bytes_of_items = codes.codes.transpose(0, 2, 1, 3).reshape(-1, len(parts), 8)[:500].astype(np.float64) - 128
+    bytes_of_users = coded.packed.view(np.int8).reshape(20, len(parts), 8).astype(np.float64)
     sums = np.einsum("ipd,upd->uip", bytes_of_items, bytes_of_users)
     said = (sums * planes.weights[:, None, :]).sum(2) * codes.scales[:500]
     bound = np.outer(planes.norms, codes.residuals[:500]) + np.outer(planes.residuals, codes.sizes[:500])
