@@ -4,19 +4,29 @@ import random
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import lru_cache
+from urllib.parse import quote
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
 from causalrec.errors import Overloaded
+from service.batching import LONGEST_RETRY
 from service.problem_kinds import MEDIA_TYPE, OVERLOADED, document
 from service.telemetry import Telemetry
 
 LINED = "/v1/"  # where paths begin whose answers wait in the line
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
+MARK = "request-id"  # stands in a document for the id of the request
 Headers = Sequence[tuple[bytes, bytes]]
 
 _ids = random.Random()  # seeded by the system; asking the system for each would let go of the interpreter each time
+
+
+@lru_cache(maxsize=LONGEST_RETRY)
+def _body(retry_after: int) -> list[bytes]:
+    """The problem document, cut where its request id belongs."""
+    return orjson.dumps(document(OVERLOADED, str(Overloaded(retry_after)), MARK)).split(MARK.encode())
 
 
 class Refusal:
@@ -40,7 +50,7 @@ class Refusal:
         begun = time.perf_counter()
         self._telemetry.started()
         own_id, retry_after = request_id(headers), self._full() or 1
-        body = orjson.dumps(document(OVERLOADED, str(Overloaded(retry_after)), own_id))
+        body = quote(own_id).encode().join(_body(retry_after))
         sent = [
             (b"content-type", MEDIA_TYPE.encode()),
             (b"content-length", b"%d" % len(body)),

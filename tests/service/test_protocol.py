@@ -17,6 +17,7 @@ from service.__main__ import configure
 from service.app import create_app
 from service.middleware import RequestContext
 from service.problem_kinds import Problem
+from service.protocol import SIMPLE
 from service.settings import Settings
 
 GET = b"GET /v1/users/ann/recommendations HTTP/1.1\r\nHost: here\r\n%b\r\n"
@@ -39,6 +40,10 @@ class Wire:
         self.seen: list[str] = []
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=30)
         self._read = self._socket.makefile("rb")
+
+    @property
+    def port(self) -> int:
+        return int(self._socket.getpeername()[1])
 
     def send(self, data: bytes) -> None:
         self._socket.sendall(data)
@@ -143,3 +148,34 @@ def test_health_and_metrics_are_never_refused(wire: Wire) -> None:
 
     assert metrics.status == 200
     assert b'causalrec_requests_total{method="GET",route="refused",status="503"} 1.0' in metrics.body
+
+
+def test_a_request_that_comes_in_parts_is_one(wire: Wire) -> None:
+    """Its end may look like a whole request; it is refused once, and the connection goes on."""
+    wire.full = True
+    wire.send(b"GET /v1/users/bob/recommendations HTTP/1.1\r\nX-Note: ")
+    _until_read(wire)
+    wire.send(GET % b"X-Request-ID: mine\r\n")
+    refused = wire.receive()
+    wire.full = False
+    wire.send(GET % b"X-Request-ID: next\r\n")
+
+    assert (refused.status, refused.headers["x-request-id"]) == (503, "mine")
+    assert (wire.receive().status, wire.seen[1:]) == (200, ["/v1/users/ann/recommendations"])
+
+
+@pytest.mark.parametrize("header", [b"Connection: close", b"Content-Length: 2", b"Expect: 100-continue"])
+def test_what_is_no_simple_request_is_parsed(wire: Wire, header: bytes) -> None:
+    """Only a GET whose every byte is its own, and after which the connection stays, is refused unparsed."""
+    assert not SIMPLE.fullmatch(GET % (header + b"\r\n"))
+    assert not SIMPLE.fullmatch((GET % b"") * 2)
+    assert not SIMPLE.fullmatch(GET % b"Bad header: \r\n")
+    assert SIMPLE.fullmatch(GET % b"Connection: keep-alive\r\nx-request-id: 7\r\n")
+
+
+def _until_read(wire: Wire) -> None:
+    """Returns when the event loop, which reads in turn, has answered a later connection."""
+    other = Wire(wire.port)
+    other.send(b"GET /health/live HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert other.receive().status == 200
+    other.close()
