@@ -13,6 +13,9 @@ Every error the project raises on purpose.
     ├── RequestError         a caller's value that cannot be answered: names field, value, way out
     ├── NotReady             the service has no bundle to answer from, yet or any more
     ├── Overloaded           too much work is waiting; says when to come back
+    ├── StateUnavailable     Redis does not answer, or not in time
+    ├── EventsRefused        events that could be stored nowhere durable; says when to come back
+    │   └── EventLogFull     the event log is at its bound; exporting empties it
     └── DeviceOutOfMemory    the accelerator has no room for the items, or for a batch
 
 A message says what happened, the value, and the way out.
@@ -87,6 +90,27 @@ class Overloaded(CausalRecError):
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"too many requests are waiting; try again in {retry_after} s")
         self.retry_after = retry_after
+
+
+class StateUnavailable(CausalRecError):
+    """Redis does not answer, not in time, or refuses: what was asked of it was not done, or may not have been."""
+
+
+class EventsRefused(CausalRecError):
+    """
+    None of the events was stored: send all of them again.
+
+    Args:
+        retry_after: whole seconds after which trying again makes sense.
+    """
+
+    def __init__(self, detail: str, retry_after: int = 1) -> None:
+        super().__init__(detail)
+        self.retry_after = retry_after
+
+
+class EventLogFull(EventsRefused):
+    """The event log holds as many events as it may; nothing acknowledged is dropped to make room."""
 
 
 class DeviceOutOfMemory(CausalRecError):

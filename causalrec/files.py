@@ -1,5 +1,6 @@
-"""Files that are complete or absent: temporary name, fsync, rename."""
+"""Files that are complete or absent: temporary name, fsync, rename; and locks that die with their process."""
 
+import fcntl
 import os
 import shutil
 from pathlib import Path
@@ -69,6 +70,26 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def try_lock(path: Path, *, wait: bool = False) -> int | None:
+    """
+    Locks the file `path`, made where it is not there, for as long as the handle returned is open (`os.close` ends it).
+
+    Args:
+        wait: until whoever holds it lets go.
+    Returns: the handle; None where somebody else holds the lock.
+    """
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        return None
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
 
 
 def _write_synced(path: Path, content: bytes) -> None:

@@ -7,13 +7,15 @@ lines cross. `floors` leaves the items that can be in a list at all, `trace` fol
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from causalrec import equations
-from causalrec.topk import Rows
+from causalrec.equations import Form, Terms
+from causalrec.topk import Query, Rows, TopK
 from causalrec.weights import UserVectors, Weights
 
 CELLS = 15  # [0, maximum] is looked at in this many equal parts; their ends are as many λ2 as one request may name
@@ -42,6 +44,34 @@ class Lambda2Path:
     truncated: bool
 
 
+class Catalogue(Protocol):
+    """What a path is traced through: items that can be searched for, and told by the lines of their scores."""
+
+    def batch(self, queries: Sequence[Query]) -> list[tuple[TopK, ...]]:
+        """For each query its top k at each of its λ2."""
+
+    def lines(self, user: UserVectors, rows: Rows) -> Lines:
+        """p, q [C] of the scores of `rows`, in float64."""
+
+    def reaching(self, user: UserVectors, maximum: float, excluded: Rows, least: NDArray[np.float64]) -> Rows:
+        """Rows outside `excluded`, in the order of ids, of every item that reaches `least` at one of the edges."""
+
+
+def whole(catalogue: Catalogue, user: UserVectors, maximum: float, k: int, excluded: Rows, limit: int) -> Lambda2Path:
+    """
+    Every list of the user's k best outside `excluded` for λ2 from 0 to `maximum`, and where each begins and ends.
+
+    Two passes: the top k in the middle of each cell, then whatever can be in a list of a cell.
+
+    Args:
+        limit: the most pieces.
+    """
+    (lists,) = catalogue.batch([Query(user, tuple(middles(maximum).tolist()), k, excluded)])
+    least = floors([catalogue.lines(user, best.rows) for best in lists], maximum)
+    rows = catalogue.reaching(user, maximum, excluded, least)
+    return trace(*catalogue.lines(user, rows), rows, maximum, k, limit)
+
+
 def edges(maximum: float) -> NDArray[np.float64]:
     """The λ2 [CELLS + 1] between which the cells lie, from 0 to maximum."""
     return np.linspace(0.0, maximum, CELLS + 1)
@@ -54,12 +84,16 @@ def middles(maximum: float) -> NDArray[np.float64]:
 
 def lines(weights: Weights, user: UserVectors, rows: Rows) -> Lines:
     """p, q [C] of the scores p − λ2·q of `rows`, in float64."""
-    terms = weights.terms(user, torch.from_numpy(rows))
-    removed = equations.removed(weights.form, terms, user.null.double(), 1.0)
-    return equations.undebiased(weights.form, terms).numpy(), removed.numpy()
+    return of_terms(weights.form, weights.terms(user, torch.from_numpy(rows)), user)
 
 
-def floors(weights: Weights, user: UserVectors, maximum: float, lists: Sequence[Rows]) -> NDArray[np.float64]:
+def of_terms(form: Form, terms: Terms, user: UserVectors) -> Lines:
+    """p, q [C] of the scores p − λ2·q of float64 terms."""
+    removed = equations.removed(form, terms, user.null.double(), 1.0)
+    return equations.undebiased(form, terms).numpy(), removed.numpy()
+
+
+def floors(lists: Sequence[Lines], maximum: float) -> NDArray[np.float64]:
     """
     A score for each of `edges(maximum)`: an item below it at every edge is in no top k of the path.
 
@@ -68,11 +102,10 @@ def floors(weights: Weights, user: UserVectors, maximum: float, lists: Sequence[
     middle of the cell leave few others.
 
     Args:
-        lists: the user's top k at each of `middles(maximum)`.
+        lists: of the user's top k at each of `middles(maximum)`.
     """
     least = np.full(CELLS + 1, np.inf)
-    for cell, rows in enumerate(lists):
-        p, q = lines(weights, user, rows)
+    for cell, (p, q) in enumerate(lists):
         for edge in (cell, cell + 1):
             least[edge] = min(least[edge], (p - edges(maximum)[edge] * q).min(initial=np.inf))
     return least
@@ -88,7 +121,7 @@ def trace(
     a breakpoint, and on pieces too short for scores to part by more, it may show two neighbours in the other order.
 
     Args:
-        p, q, rows: [C]; rows rise. Equal lines keep the order of their rows.
+        p, q, rows: [C]; equal lines keep this order, which is that of ids.
         maximum: 0 gives one piece of no length, the list at λ2 = 0.
         k: more than C counts as C; 0 gives one piece with an empty list.
         limit: the most pieces, at least 1.

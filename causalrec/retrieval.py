@@ -9,7 +9,7 @@ import torch
 from causalrec import equations, tangent
 from causalrec.equations import Terms
 from causalrec.index import Index
-from causalrec.topk import DECIMALS, Rows, TopK, best_first, rounded_scores
+from causalrec.topk import DECIMALS, Rows, TopK, best_first, held, rounded_scores
 from causalrec.vectors import query_vector
 from causalrec.weights import UserVectors, Weights
 
@@ -88,7 +88,7 @@ class Retriever:
         grid = equations.grid_terms(user.gamma.float()[None], user.theta.float()[None], self._sample_items)
         cloud = Terms(*(part[0] for part in grid))
         scores = equations.score(self.weights.form, cloud, user.null.float(), lambda2)
-        scores[torch.from_numpy(np.isin(self._sample, excluded))] = -torch.inf
+        scores[torch.from_numpy(held(self._sample, excluded, len(self.weights.gamma_i)))] = -torch.inf
         share = TOUCHED * k * len(scores) / len(self.weights.gamma_i)
         best = scores.topk(min(max(FEWEST, round(share)), len(scores)))
         tau = float(best.values[(len(best.values) - 1) // TOUCHED])

@@ -16,13 +16,14 @@ from causalrec.kernels.device import DeviceScan
 from causalrec.kernels.fused import FusedScan, Kernel
 from causalrec.retrieval import Retriever
 from causalrec.sieve import Sieve
-from causalrec.topk import DECIMALS, Proof, Query, Rows, TopK, best_first, exact_scores
+from causalrec.topk import DECIMALS, Proof, Query, Rows, TopK, best_first, rounded_scores
 from causalrec.weights import UserVectors, Weights
 
 Device = Literal["auto", "cpu", "cuda"]
 Probe = tuple[Query, float]  # one λ2 of a query
 
-RANK_BLOCK = 65_536  # items scored at a time in float64
+RANK_BLOCK = 8192  # items scored at a time in float64: their terms stay in the second-level cache
+FEW_SHARE, FEWEST = 10, 1000  # a tenth of the items, or this many, are scored one by one before a search is begun
 MAX_PIECES = 2000  # of a λ2 path
 NOBODY: Rows = np.empty(0, dtype=np.int64)
 
@@ -53,6 +54,7 @@ class Searcher:
         device: Device = "cpu",
     ) -> None:
         self.weights = weights
+        self.form = weights.form
         self.device: Literal["cpu", "cuda"] = (
             "cuda" if device == "cuda" or (device == "auto" and torch.cuda.is_available()) else "cpu"
         )
@@ -76,7 +78,7 @@ class Searcher:
             return self._completed(queries, self._sifted(queries, self._sieve))
         if self._retriever is not None:
             return self._completed(queries, [self._retrieved(*probe, self._retriever) for probe in _probes(queries)])
-        return _grouped(queries, self._scanned(queries))
+        return self.scans(queries)
 
     def top_k(
         self,
@@ -91,34 +93,57 @@ class Searcher:
         """The user's k best items at λ2 outside `excluded`: a batch of one (`Query` says what the arguments are)."""
         return self.batch([Query(user, (lambda2,), k, excluded, candidates, full_scan)])[0][0]
 
+    def scans(self, queries: Sequence[Query]) -> list[tuple[TopK, ...]]:
+        """As `batch`, by scoring every item outside each query's `excluded`."""
+        return _grouped(queries, self._scanned(queries))
+
     def scan(self, user: UserVectors, lambda2: float, k: int, excluded: Rows) -> TopK:
         """The user's k best items by scoring every one outside `excluded`."""
         return self._scanned([Query(user, (lambda2,), k, excluded)])[0]
 
+    @property
+    def few(self) -> int:
+        """Up to how many items `scores` is faster for than a search of the catalogue with all others excluded."""
+        return max(FEWEST, len(self.weights.gamma_i) // FEW_SHARE)
+
+    def scores(self, user: UserVectors, lambda2: Sequence[float], rows: Rows) -> NDArray[np.float64]:
+        """Debiased scores [L, C] of `rows` at each λ2, float64, rounded to 12 decimals."""
+        scores = np.empty((len(lambda2), len(rows)))
+        for start in range(0, len(rows), RANK_BLOCK):
+            block = slice(start, start + RANK_BLOCK)
+            terms = self.weights.terms(user, torch.from_numpy(rows[block]))
+            for number, at in enumerate(lambda2):
+                scores[number, block] = rounded_scores(self.weights.form, terms, user, at)
+        return scores
+
+    def best_first(self, scores: NDArray[np.float64], rows: Rows, k: int) -> Rows:
+        """`topk.best_first`."""
+        return best_first(scores, rows, k)
+
     def rank(self, user: UserVectors, lambda2: float, k: int, rows: Rows) -> TopK:
         """The k best of `rows` (distinct), each scored in float64; proof "scan": all there is to score was."""
-        scores = np.concatenate(
-            [
-                exact_scores(self.weights, user, lambda2, rows[i : i + RANK_BLOCK])
-                for i in range(0, max(len(rows), 1), RANK_BLOCK)
-            ]
-        )
+        scores = self.scores(user, (lambda2,), rows)[0]
         order = best_first(scores, rows, k)
         return TopK(rows[order], scores[order], "scan", len(rows))
+
+    def terms(self, user: UserVectors, rows: Rows) -> equations.Terms:
+        """Float64 terms [C] of one user with the items in `rows`."""
+        return self.weights.terms(user, torch.from_numpy(rows))
 
     def path(
         self, user: UserVectors, maximum: float, k: int, excluded: Rows, limit: int = MAX_PIECES
     ) -> paths.Lambda2Path:
-        """
-        Every list of the user's k best outside `excluded` for λ2 from 0 to `maximum`, and where each begins and ends.
+        """As `path.whole`."""
+        return paths.whole(self, user, maximum, k, excluded, limit)
 
-        Two passes: the top k in the middle of each of `path.CELLS` cells, then whatever can be in a list of a cell.
-        """
-        (lists,) = self.batch([Query(user, tuple(paths.middles(maximum).tolist()), k, excluded)])
-        least = paths.floors(self.weights, user, maximum, [best.rows for best in lists])
-        (reaching,) = self._scan.survivors([Query(user, tuple(paths.edges(maximum).tolist()), k, excluded)], least)
-        rows = np.unique(np.concatenate(reaching))
-        return paths.trace(*paths.lines(self.weights, user, rows), rows, maximum, k, limit)
+    def lines(self, user: UserVectors, rows: Rows) -> paths.Lines:
+        """p, q [C] of the scores p − λ2·q of `rows`, in float64."""
+        return paths.lines(self.weights, user, rows)
+
+    def reaching(self, user: UserVectors, maximum: float, excluded: Rows, least: NDArray[np.float64]) -> Rows:
+        """Rising rows outside `excluded` of every item that reaches `least` at one of `path.edges` or more."""
+        (reaching,) = self._scan.survivors([Query(user, tuple(paths.edges(maximum).tolist()), 1, excluded)], least)
+        return np.unique(np.concatenate(reaching))
 
     def _retrieved(self, query: Query, lambda2: float, retriever: Retriever) -> TopK | None:
         """The index's answer; None where every item must be scored."""
@@ -131,8 +156,10 @@ class Searcher:
         return None if query.full_scan and not best.exact and (self._proves or hopeless) else best
 
     def _sifted(self, queries: Sequence[Query], sieve: Sieve) -> list[TopK | None]:
-        """The sieve's answers, one per probe; None where it has no certificate."""
-        sifted = sieve.sift(queries)
+        """The sieve's answers, one per probe; None where it has no certificate, or is slower than the scan."""
+        half = len(self.weights.gamma_i) // 2  # with more excluded, most of what passes the codes is
+        found_in_codes = iter(sieve.sift([query for query in queries if len(query.excluded) <= half]))
+        sifted = [next(found_in_codes) if len(query.excluded) <= half else None for query, _ in _probes(queries)]
         proved = [(probe, found) for probe, found in zip(_probes(queries), sifted, strict=True) if found is not None]
         ranked = iter(
             self._ranked(

@@ -13,7 +13,7 @@ from causalrec.kernels import compiled
 from causalrec.kernels.codes import SAFE, encode_planes, encode_users
 from causalrec.kernels.fused import FusedScan
 from causalrec.kernels.questions import Floats, Hits, ask, user_vectors
-from causalrec.topk import DECIMALS, Query, Rows
+from causalrec.topk import DECIMALS, Query, Rows, held
 from causalrec.weights import Weights
 
 SAMPLE = 8192  # items of the fixed sample that guesses where a user's top lies
@@ -99,19 +99,19 @@ class Sieve:
 
     def _planes(self, queries: Sequence[Query], users: Users) -> Planes:
         """One per λ2 of each query, from the fused scan of the sample."""
-        held = self._positions([query.excluded for query in queries])
-        guesses = [Query(q.user, q.lambda2, q.k, rows) for q, rows in zip(queries, held, strict=True)]
+        positions = self._positions([query.excluded for query in queries])
+        guesses = [Query(q.user, q.lambda2, q.k, rows) for q, rows in zip(queries, positions, strict=True)]
         hits, error = self._sampled.hits(guesses, users=users)
         counts = [len(query.lambda2) for query in queries]
         owner = np.repeat(np.arange(len(queries)), counts)
         k = np.array([query.k for query in queries])[owner]
         lambda2 = np.array([value for query in queries for value in query.lambda2])
-        positions, scores = _best_first(hits)
+        sampled, scores = _best_first(hits)
         probe = np.arange(len(owner))
         enough = hits.counts >= np.maximum(k, 1)
         taus = np.where(enough, scores[probe, np.clip(k, 1, scores.shape[1]) - 1].astype(np.float64) - error, -np.inf)
         touched = np.clip(np.minimum(k, hits.counts), 1, TOUCHED)
-        best = positions[probe[:, None], np.arange(TOUCHED) % touched[:, None]]
+        best = sampled[probe[:, None], np.arange(TOUCHED) % touched[:, None]]
         if self._weights.form == "additive":
             ones = np.ones(len(owner))
             return Planes(np.stack([ones, ones, 1 - lambda2], 1), np.zeros(len(owner)), taus)
@@ -146,6 +146,9 @@ class Sieve:
 
     def _positions(self, excluded: Sequence[Rows]) -> list[Rows]:
         """Where in the sample those of each query's excluded rows are that it holds."""
+        if max(map(len, excluded)) > len(self._sample) // 8:
+            items = len(self._weights.gamma_i)
+            return [np.flatnonzero(held(self._sample, rows, items)).astype(np.int64) for rows in excluded]
         rows = np.concatenate(excluded)
         places = np.minimum(np.searchsorted(self._sample, rows), len(self._sample) - 1)
         there = self._sample[places] == rows

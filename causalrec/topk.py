@@ -55,6 +55,15 @@ class TopK:
         return self.proof != "none"
 
 
+def held(rows: Rows, others: Rows, items: int) -> NDArray[np.bool_]:
+    """Which of `rows` are among `others`, both distinct rows below `items`; fast also where there are many others."""
+    if len(others) * 8 < len(rows):
+        return np.isin(rows, others)
+    there = np.zeros(items, dtype=bool)
+    there[others] = True
+    return there[rows]
+
+
 def best_first(scores: NDArray[np.float64], rows: Rows, k: int) -> Rows:
     """Positions [min(k, C)] of the best scores, best first; ties in the order of rows, which is that of ids."""
     if k <= 0 or not len(scores):

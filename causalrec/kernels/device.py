@@ -204,7 +204,7 @@ def _lay(blocks: Tensor, start: int, vectors: Tensor) -> None:
     size = blocks.shape[2]
     whole, rest = divmod(len(vectors), size)
     first = start // size
-    blocks[first : first + whole] = vectors[: whole * size].reshape(whole, size, -1).transpose(1, 2)
+    blocks[first : first + whole] = vectors[: whole * size].reshape(whole, size, vectors.shape[1]).transpose(1, 2)
     if rest:
         blocks[first + whole, :, :rest] = vectors[-rest:].T
 

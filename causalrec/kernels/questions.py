@@ -12,6 +12,8 @@ from causalrec.topk import Query, Rows
 Floats = NDArray[np.float32]
 Longs = NDArray[np.int64]
 
+LONG = 2048  # excluded rows
+
 
 class Questions(NamedTuple):
     """
@@ -73,7 +75,7 @@ def ask(
     """
     probes = np.cumsum([0, *(len(query.lambda2) for query in queries)])
     wanted = [min(query.k, items - len(query.excluded)) for query in queries]
-    excluded = [np.sort(query.excluded) for query in queries]
+    excluded = [_rising(query.excluded) for query in queries]
     return Questions(
         vectors,
         nulls,
@@ -85,3 +87,8 @@ def ask(
         np.cumsum([0, *(len(rows) for rows in excluded)]),
         np.concatenate([*excluded, np.empty(0, dtype=np.int64)]),
     )
+
+
+def _rising(rows: Rows) -> Rows:
+    """Sorted rows. Long arrays nearly always are already, and seeing that costs a fraction of sorting them."""
+    return rows if len(rows) > LONG and bool((rows[1:] > rows[:-1]).all()) else np.sort(rows)

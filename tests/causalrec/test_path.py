@@ -192,7 +192,8 @@ def test_what_reaches_the_floors_holds_every_list(make_weights: MakeWeights, for
     any_others = [eligible[-k:]] * paths.CELLS
 
     found, more = (
-        reaching(weights, user, 2.0, paths.floors(weights, user, 2.0, lists), eligible) for lists in (best, any_others)
+        reaching(weights, user, 2.0, paths.floors([paths.lines(weights, user, rows) for rows in lists], 2.0), eligible)
+        for lists in (best, any_others)
     )
 
     for at in np.linspace(0, 2, 101):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from causalrec import index
 from causalrec.equations import Form
 from causalrec.errors import BundleMismatch, InstallationError
-from causalrec.index import build_index
+from causalrec.index import Kind, build_index
 from causalrec.search import Searcher
 from causalrec.topk import best_first
 from causalrec.vectors import item_vectors, query_vector
@@ -161,6 +161,48 @@ def test_best_first_is_a_stable_sort(values: list[float], k: int) -> None:
     order = best_first(np.array(values), rows, k)
 
     assert order.tolist() == sorted(range(len(values)), key=lambda i: (-values[i], i))[:k]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", ["scan", "int8", "flat"])
+def test_a_catalogue_smaller_than_one_block(make_weights: MakeWeights, form: Form, kind: Kind) -> None:
+    """Three new items are searched as three thousand are."""
+    weights = make_weights(form, items=3)
+
+    found = Searcher(weights, kind).top_k(weights.user(2), 0.7, 5, np.array([1]))
+
+    assert found.rows.tolist() == oracle.ranking(weights, 2, 0.7, [1])
+
+
+@pytest.mark.parametrize("kind", ["scan", "int8", "flat", "sq8"])
+@pytest.mark.parametrize("left", [60, 400, 800])
+def test_most_items_excluded(make_weights: MakeWeights, kind: Kind, left: int) -> None:
+    """As after a filter: the best of what is left, whatever part of the catalogue that is."""
+    weights = make_weights("paper", **SIZE)
+    kept = np.sort(np.random.default_rng(0).choice(1500, left, replace=False))
+    excluded = np.setdiff1d(np.arange(1500), kept)
+    searcher = Searcher(weights, kind)
+
+    for lambda2 in (0.0, 0.8, 3.0):
+        found = searcher.top_k(weights.user(0), lambda2, 20, excluded, candidates=50)
+        assert found.rows.tolist() == searcher.rank(weights.user(0), lambda2, 20, kept).rows.tolist()
+        assert found.exact
+
+
+@pytest.mark.parametrize("kind", ["scan", "int8", "flat"])
+def test_excluded_rows_may_come_in_any_order(
+    make_weights: MakeWeights, monkeypatch: pytest.MonkeyPatch, kind: Kind
+) -> None:
+    """Many or few of them."""
+    monkeypatch.setattr("causalrec.kernels.questions.LONG", 100)
+    weights = make_weights("paper", **SIZE)
+    shuffled = np.random.default_rng(0).permutation(1500)[:700]
+    searcher = Searcher(weights, kind)
+
+    found = searcher.top_k(weights.user(0), 0.4, 20, shuffled)
+
+    assert found.rows.tolist() == searcher.top_k(weights.user(0), 0.4, 20, np.sort(shuffled)).rows.tolist()
+    assert not set(found.rows) & set(shuffled)
 
 
 def test_the_same_model_gives_the_same_index(make_weights: MakeWeights) -> None:
