@@ -16,13 +16,16 @@ FAISS_GPU := faiss-gpu==1.15.1
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: help demo test check format unit install constraints clean bench bench-kernels bench-recall bench-agreement \
-	bench-paths bench-service bench-soak bench-peer bench-startup bench-gpu
+	bench-paths bench-service bench-soak bench-peer bench-startup bench-durability bench-outage bench-gpu retrain
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
 
 demo: $(VENV)/.$(FLAVOUR) ## make the simulated shop, train, export, serve, show one user's list (ONCE=1: then stop)
 	$(PYTHON) -m training.demo --port $(PORT) $(if $(ONCE),--once)
+
+retrain: $(VENV)/.$(FLAVOUR) ## close the loop: serve the shop, post its visitors' events, export them, train on them
+	$(PYTHON) -m training.retrain_demo
 
 test: check unit ## every check, and the test suite
 
@@ -66,6 +69,12 @@ bench-peer: $(VENV)/.$(FLAVOUR)-test ## beside cornac's server, in an environmen
 
 bench-startup: $(VENV)/.$(FLAVOUR)-test ## memory per user and item, start to ready
 	$(PYTHON) -m benchmarks.startup --items 50000 500000 5000000
+
+bench-durability: $(VENV)/.$(FLAVOUR)-test ## 100,000 events while Redis and the service are killed: is every one there?
+	$(PYTHON) -m benchmarks.durability $(ARGUMENTS)
+
+bench-outage: $(VENV)/.$(FLAVOUR)-test ## answers while Redis is frozen and dead; two services on one Redis
+	$(PYTHON) -m benchmarks.outage $(ARGUMENTS)
 
 bench-gpu: $(VENV)/.$(FLAVOUR)-test ## the exact scan on a GPU: GB/s, and against eager torch
 	$(PYTHON) -m benchmarks.gpu

@@ -1,4 +1,8 @@
-"""`python -m service --bundle DIR`: one process, one bundle. Exit code 2: it could not begin, and says why."""
+"""
+`python -m service --bundle DIR`: one process, one bundle. `python -m service events export`: events told, as files.
+
+Exit code 2: it could not begin, and says why.
+"""
 
 import asyncio
 import logging
@@ -12,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from causalrec.errors import CausalRecError
-from service import settings
+from service import export, settings
 from service.app import create_app
 from service.protocol import refusing
 from service.settings import Settings
@@ -76,6 +80,8 @@ async def serve(app: FastAPI, server: Server) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code."""
+    if arguments[:1] == ["events"]:
+        return export.main(arguments[1:])
     try:
         chosen, only_print = settings.parse(arguments)
         if only_print:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import orjson
 
 from service.ranking import Ranked, Traced
@@ -18,20 +19,22 @@ class Answer:
     seconds: Mapping[str, float]
 
 
-def encode(ranked: Ranked, bundle_id: str, item_ids: Sequence[str]) -> bytes:
-    """
-    The JSON of one list, keys in a fixed order: equal answers are equal bytes.
-
-    Args:
-        item_ids: of the whole catalogue, in row order.
-    """
+def encode(ranked: Ranked, bundle_id: str) -> bytes:
+    """The JSON of one list, keys in a fixed order: equal answers are equal bytes."""
     plan = ranked.plan
+    item_ids = plan.stock.catalogue.ids
     items = [
         {"item_id": item_ids[row], "rank": rank, "score": score}
         for rank, (row, score) in enumerate(
             zip(ranked.best.rows.tolist(), ranked.best.scores.tolist(), strict=True), start=1
         )
     ]
+    if ranked.boosts is not None:
+        for item, boost in zip(items, ranked.boosts.tolist(), strict=True):
+            item["boost"] = boost
+    if ranked.pinned is not None:
+        for place in np.flatnonzero(ranked.pinned):
+            items[place]["pinned"] = True
     if ranked.explanations is not None:
         for item, terms in zip(items, ranked.explanations, strict=True):
             item["explain"] = terms
@@ -45,6 +48,8 @@ def encode(ranked: Ranked, bundle_id: str, item_ids: Sequence[str]) -> bytes:
     }
     if plan.unknown_item_ids is not None:
         answer["unknown_item_ids"] = plan.unknown_item_ids
+    if plan.pins_passed_over is not None:
+        answer["pins_passed_over"] = plan.pins_passed_over
     return orjson.dumps(answer)
 
 
@@ -53,16 +58,16 @@ def encode_several(bodies: Sequence[bytes]) -> bytes:
     return b'{"answers":[' + b",".join(bodies) + b"]}"
 
 
-def encode_path(traced: Traced, bundle_id: str, item_ids: Sequence[str]) -> bytes:
-    """The JSON of a λ2 path; arguments as in `encode`."""
+def encode_path(traced: Traced, bundle_id: str) -> bytes:
+    """The JSON of a λ2 path."""
     pieces = [
-        {"from": piece.start, "to": piece.end, "item_ids": [item_ids[row] for row in piece.rows.tolist()]}
+        {"from": piece.start, "to": piece.end, "item_ids": [traced.item_ids[row] for row in piece.rows.tolist()]}
         for piece in traced.path.pieces
     ]
     return orjson.dumps(
         {
             "bundle_id": bundle_id,
-            "source": "personal",
+            "source": traced.source,
             "k": traced.k,
             "max": traced.maximum,
             "pieces": pieces,

@@ -1,32 +1,50 @@
 """The composition root: every part of the service is built here and closed in reverse order."""
 
+import asyncio
 import gc
+import logging
 import random
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import NamedTuple
 
 import torch
 from fastapi import FastAPI
 
+from causalrec.errors import StateUnavailable
 from service import problems
 from service.batching import Batcher
 from service.engine import Engine
+from service.intake import Intake
+from service.items import Items
 from service.live import Live
 from service.middleware import BodyLimit, RequestContext
+from service.pictures import Pictures
 from service.recommender import Recommender
 from service.refusal import Refusal
-from service.routes import health, lambda2_path, metrics, recommendations
+from service.routes import events, health, items, lambda2_path, metrics, recommendations
 from service.settings import Settings
 from service.shadow import Shadow
+from service.spool import Spool
+from service.state.catalogue import CatalogueStore
+from service.state.connection import Connection
+from service.state.events import EventLog
+from service.state.keys import Keys
+from service.state.users import UserStore
 from service.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 5.0  # seconds for reading the live catalogue before the service says that it is not ready
 
 DESCRIPTION = """
 Recommendations with the picture's pull taken out, λ2 per request.
 
-Every error is `application/problem+json` (RFC 9457): 400 body not JSON, 404 no such path, 405 other method, 413 body
-too long, 415 body not declared as JSON, 422 a value that cannot be answered (unknown parameters and fields too), 503
-too many requests waiting, one that waited too long, or not ready. An unknown user is not an error: the answer says
-`"source": "cold_user"` (but there is no λ2 path for one).
+Every error is `application/problem+json` (RFC 9457): 400 body cannot be read, 404 no such path or item, 405 other
+method, 409 no more items may come, 413 body too long, 415 body declared as something else, 422 a value that cannot be
+answered (unknown parameters and fields too), 503 too many requests waiting, one that waited too long, Redis away for
+what needs it, or not ready. An unknown user is not an error: the answer says `"source": "cold_user"` (but there is no
+λ2 path for one).
 """
 
 
@@ -42,6 +60,7 @@ def create_app(settings: Settings) -> FastAPI:
         device=settings.device,
         candidates=settings.candidates,
         full_scan=settings.full_scan,
+        excluding=frozenset(settings.excluding),
     )
     batcher = Batcher(
         Engine(live, telemetry).answer,
@@ -52,14 +71,18 @@ def create_app(settings: Settings) -> FastAPI:
     shadow = Shadow(settings.shadow_rate, batcher.when_idle, telemetry.shadow, random.Random())
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         torch.set_num_threads(settings.torch_threads)
         try:
             telemetry.serving(live.load(settings.bundle))
-            gc.collect()
-            gc.freeze()  # what is loaded stays: no collection walks through it again
-            batcher.start()
-            yield
+            async with remembering(settings, live, telemetry) as state:
+                app.state.intake, app.state.items = state.intake, state.items
+                app.state.recommender = Recommender(live, state.users, batcher, telemetry, shadow)
+                gc.collect()
+                gc.freeze()  # what is loaded stays: no collection walks through it again
+                batcher.start()
+                yield
+                live.retire()
         finally:
             live.retire()
             batcher.close()
@@ -68,12 +91,83 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.live = live
     app.state.telemetry = telemetry
     app.state.refusal = Refusal(telemetry, batcher.full)
-    app.state.recommender = Recommender(live, batcher, telemetry, shadow)
 
-    for each in (recommendations, lambda2_path, health, metrics):
+    for each in (recommendations, lambda2_path, events, items, health, metrics):
         app.router.routes.extend(each.router.routes)  # include_router's routes are matched twice, 30 µs each
 
     problems.register(app)
-    app.add_middleware(BodyLimit, limit=settings.max_body_bytes)
+    larger = {"/v1/items/": settings.max_picture_bytes}
+    app.add_middleware(BodyLimit, limit=settings.max_body_bytes, larger=larger)
     app.add_middleware(RequestContext, telemetry=telemetry, refusal=app.state.refusal)  # added last, so outermost
     return app
+
+
+class State(NamedTuple):
+    """What outlives a request."""
+
+    users: UserStore
+    intake: Intake
+    items: Items
+
+
+@asynccontextmanager
+async def remembering(settings: Settings, live: Live, telemetry: Telemetry) -> AsyncIterator[State]:
+    """Redis, and everything that stands on it, for one event loop. Raises: ConfigError, InstallationError, OSError."""
+    connection = await Connection.open(
+        settings.redis_url.get_secret_value() if settings.redis_url else None,
+        data_dir=settings.data_dir,
+        durability=settings.durability,
+        budget=settings.state_budget_ms / 1000,
+        keys=Keys(settings.prefix, settings.tenant),
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(connection.close)
+        users = UserStore(connection, settings.user_acts, settings.user_days * 86_400)
+        spool = Spool(settings.data_dir / "spool", settings.max_spool_bytes)
+        intake = Intake(EventLog(connection, settings.max_events), users, spool, telemetry)
+        await intake.open()
+        stack.push_async_callback(intake.close)
+        pictures = Pictures()
+        stack.callback(pictures.close)
+        ranker = live.loaded
+        store = CatalogueStore(connection, most_items=settings.max_live_items)
+        known = Items(store, pictures, lambda: ranker.catalogue, ranker.use)
+        following = asyncio.create_task(known.follow())
+        stack.push_async_callback(ended, following)
+        telemetry.watch(
+            {
+                "state_available": lambda: connection.available,
+                "embedded_restarts": lambda: connection.restarts,
+                "spool_bytes": lambda: spool.size,
+                "catalogue_version": lambda: ranker.catalogue.version,
+                "items_live": lambda: len(ranker.catalogue.ids) - ranker.catalogue.bundle_items,
+                "items_hidden": lambda: len(ranker.catalogue.hidden),
+                "items_skipped": lambda: ranker.catalogue.skipped,
+            }
+        )
+        completing = asyncio.create_task(completed(live, known, start_without_state=settings.start_without_state))
+        stack.push_async_callback(ended, completing)
+        if connection.available:
+            await asyncio.wait({completing}, timeout=PATIENCE)
+        yield State(users, intake, known)
+
+
+async def completed(live: Live, items: Items, *, start_without_state: bool) -> None:
+    """Lets answers be made once what is hidden is known."""
+    if start_without_state:
+        live.complete()
+        return
+    while True:
+        try:
+            await items.loaded(PATIENCE)
+        except StateUnavailable as error:
+            log.warning("not ready: %s, so that what is hidden is not known", error)
+        else:
+            live.complete()
+            return
+
+
+async def ended(task: "asyncio.Task[None]") -> None:
+    """Cancels a task that runs as long as the process, and waits for its end."""
+    task.cancel()
+    await asyncio.wait({task})

@@ -58,8 +58,8 @@ class Engine:
 def _encode(ranker: Ranker, ask: Ask, found: tuple[Ranked, ...] | Traced | Exception) -> bytes:
     if isinstance(found, Exception):
         raise found
-    bundle_id, item_ids = ranker.bundle.manifest.content_id, ranker.bundle.items.ids
+    bundle_id = ranker.bundle.manifest.content_id
     if isinstance(found, Traced):
-        return encode_path(found, bundle_id, item_ids)
-    bodies = [encode(ranked, bundle_id, item_ids) for ranked in found]
+        return encode_path(found, bundle_id)
+    bodies = [encode(ranked, bundle_id) for ranked in found]
     return encode_several(bodies) if isinstance(ask, Wanted) and ask.listed else bodies[0]

@@ -31,6 +31,14 @@ EXPLAINED_EXAMPLE: dict[str, Any] = {
         }
     ],
 }
+RULED_EXAMPLE: dict[str, Any] = {
+    **ANSWER_EXAMPLE,
+    "items": [
+        {"item_id": "item-007", "rank": 1, "score": 0.120450210331, "boost": 0.0, "pinned": True},
+        {"item_id": "item-185", "rank": 2, "score": 0.487209315998, "boost": 0.1},
+    ],
+    "pins_passed_over": [],
+}
 SEVERAL_EXAMPLE: dict[str, Any] = {"answers": [{**ANSWER_EXAMPLE, "lambda2": 0.0}, ANSWER_EXAMPLE]}
 PATH_EXAMPLE: dict[str, Any] = {
     "bundle_id": ANSWER_EXAMPLE["bundle_id"],

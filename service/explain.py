@@ -5,8 +5,9 @@ from typing import TypedDict
 import torch
 
 from causalrec import equations
+from causalrec.equations import Form
 from causalrec.topk import DECIMALS, Rows
-from causalrec.weights import UserVectors, Weights
+from causalrec.weights import UserVectors
 
 
 class Terms(TypedDict):
@@ -20,26 +21,25 @@ class Terms(TypedDict):
     rank_at_zero: int
 
 
-def explain(weights: Weights, user: UserVectors, lambda2: float, rows: Rows, ranks_at_zero: Rows) -> list[Terms]:
+def explain(form: Form, logits: equations.Terms, user: UserVectors, lambda2: float, ranks_at_zero: Rows) -> list[Terms]:
     """
-    The terms of the items in `rows` [C] for one user, rounded as scores are: score = undebiased − removed.
+    The terms of items for one user, rounded as scores are: score = undebiased − removed.
 
         paper     undebiased = match·visual_match·notice = σ(a)·σ(b)·σ(n),  removed = λ2·c·notice
         authors   match = σ(m) with m = a + b, undebiased = match·notice·σ(m+n); visual_match = σ(b) is m's visual share
         additive  match = a, visual_match = b, notice = n: undebiased is their sum,  removed = λ2·n
 
     Args:
+        logits: [C], of the items, float64.
         ranks_at_zero: [C], the rank each item would have at λ2 = 0.
     """
-    form, null = weights.form, user.null.double()
-    terms = weights.terms(user, torch.from_numpy(rows))
-    match = equations.match_value(form, terms) if form == "authors" else _link(weights, terms.a)
+    match = equations.match_value(form, logits) if form == "authors" else _link(form, logits.a)
     columns = (
         match,
-        _link(weights, terms.b),
-        equations.notice_value(form, terms),
-        equations.undebiased(form, terms),
-        equations.removed(form, terms, null, lambda2),
+        _link(form, logits.b),
+        equations.notice_value(form, logits),
+        equations.undebiased(form, logits),
+        equations.removed(form, logits, user.null.double(), lambda2),
     )
     values = [torch.round(column, decimals=DECIMALS).tolist() for column in columns]
     return [
@@ -48,5 +48,5 @@ def explain(weights: Weights, user: UserVectors, lambda2: float, rows: Rows, ran
     ]
 
 
-def _link(weights: Weights, logit: torch.Tensor) -> torch.Tensor:
-    return logit if weights.form == "additive" else logit.sigmoid()
+def _link(form: Form, logit: torch.Tensor) -> torch.Tensor:
+    return logit if form == "additive" else logit.sigmoid()

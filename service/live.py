@@ -10,6 +10,7 @@ from causalrec.golden import check_answer
 from causalrec.index import Kind
 from causalrec.manifest import Golden, Manifest
 from causalrec.search import Device, Searcher
+from service.events import EventType
 from service.planning import Wanted
 from service.ranking import Ranker
 
@@ -23,14 +24,24 @@ class Live:
     Args:
         retrieval: how catalogues are searched (`Searcher`'s kind); None is what each bundle says of itself.
         device: where they are scanned.
-        candidates, full_scan: within which budget (`Planner`).
+        candidates, full_scan, excluding: as `Planner` takes them.
     """
 
-    def __init__(self, *, retrieval: Kind | None, device: Device, candidates: int, full_scan: bool) -> None:
+    def __init__(
+        self,
+        *,
+        retrieval: Kind | None,
+        device: Device,
+        candidates: int,
+        full_scan: bool,
+        excluding: frozenset[EventType],
+    ) -> None:
         self._retrieval = retrieval
         self._device = device
         self._candidates = candidates
         self._full_scan = full_scan
+        self._excluding = excluding
+        self._complete = False
         self._ranker: Ranker | None = None
         self._retired = False
 
@@ -42,7 +53,13 @@ class Live:
         """
         started = time.perf_counter()
         bundle = read_bundle(path)
-        ranker = Ranker(bundle, self._searcher(bundle), candidates=self._candidates, full_scan=self._full_scan)
+        ranker = Ranker(
+            bundle,
+            self._searcher(bundle),
+            candidates=self._candidates,
+            full_scan=self._full_scan,
+            excluding=self._excluding,
+        )
         for expected in bundle.golden:
             _replay(ranker, expected, path)
         self._ranker = ranker
@@ -65,12 +82,27 @@ class Live:
             )
         return manifest
 
+    def complete(self) -> None:
+        """What is hidden is known: answers may be made."""
+        self._complete = True
+
     @property
-    def ranker(self) -> Ranker:
-        """Of the bundle being served, also while stopping. Raises: NotReady before one is loaded."""
+    def loaded(self) -> Ranker:
+        """Of the bundle, whether or not answers may be made yet. Raises: NotReady before one is loaded."""
         if self._ranker is None:
             raise NotReady("no bundle has been loaded yet; try again when /health/ready says 200")
         return self._ranker
+
+    @property
+    def ranker(self) -> Ranker:
+        """Of the bundle being served, also while stopping. Raises: NotReady before anything may be answered."""
+        ranker = self.loaded
+        if not self._complete:
+            raise NotReady(
+                "Redis has not said yet which items are hidden; try again when /health/ready says 200, or set "
+                "start_without_state to be answered without"
+            )
+        return ranker
 
     def check_ready(self) -> Manifest:
         """The manifest of what is served. Raises: NotReady before a bundle is loaded and once stopping has begun."""

@@ -1,6 +1,7 @@
 """Around every request: its id, its time, its size, and an answer even to what nobody foresaw. Pure ASGI."""
 
 import time
+from collections.abc import Mapping
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -60,11 +61,17 @@ class RequestContext:
 
 
 class BodyLimit:
-    """Refuses to read a body longer than `limit` bytes (413): at once where its length is announced."""
+    """
+    Refuses to read a body longer than `limit` bytes (413): at once where its length is announced.
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
+    Args:
+        larger: other limits, by how paths begin.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int, larger: Mapping[str, int]) -> None:
         self._app = app
         self._limit = limit
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["method"] == "GET":  # whose bodies nobody reads
@@ -72,16 +79,18 @@ class BodyLimit:
             return
         length = Headers(scope=scope).get("content-length", "")
         announced = int(length[:20]) if length.isdecimal() else 0
+        path = scope["path"]
+        limit = next((most for start, most in self._larger.items() if path.startswith(start)), self._limit)
         received = 0
 
         async def receive_counted() -> Message:
             nonlocal received
-            if announced <= self._limit:
+            if announced <= limit:
                 message = await receive()
                 received += len(message.get("body", b""))
-                if received <= self._limit:
+                if received <= limit:
                     return message
-            detail = f"the body is longer than {self._limit} bytes; send fewer ids or several requests"
+            detail = f"the body is longer than {limit} bytes; send several requests, or a smaller picture"
             raise HTTPException(413, detail, {"Connection": "close"})
 
         await self._app(scope, receive_counted, send)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from causalrec import errors
 from causalrec.errors import CausalRecError
 from service.batching import DeadlinePassed
+from service.catalogue import CatalogueFull, NoSuchItem
 
 MEDIA_TYPE: Final = "application/problem+json"
 LONGEST = 100  # characters of a caller's value or field name that are given back
@@ -24,16 +25,21 @@ class Kind(NamedTuple):
     internal: bool = False
 
 
-UNREADABLE = Kind(400, "unreadable-body", "The body is not JSON")
+UNREADABLE = Kind(400, "unreadable-body", "The body cannot be read")
 NOT_FOUND = Kind(404, "not-found", "There is nothing at this path")
+NO_SUCH_ITEM = Kind(404, "unknown-item", "There is no such item")
 WRONG_METHOD = Kind(405, "method-not-allowed", "This path has other methods")
+CATALOGUE_FULL = Kind(409, "catalogue-full", "No more items may be new or changed")
 TOO_LARGE = Kind(413, "body-too-large", "The body is too long")
-WRONG_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is not declared as JSON")
+WRONG_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is declared as something else")
 INVALID = Kind(422, "invalid-request", "A value of the request cannot be answered")
 INTERNAL = Kind(500, "internal", "The service failed", internal=True)
 OVERLOADED = Kind(503, "overloaded", "Too many requests are waiting")
 LATE = Kind(503, "deadline-passed", "The request waited too long")
 OUT_OF_MEMORY = Kind(503, "out-of-memory", "The accelerator had no room for this")
+EVENTS_REFUSED = Kind(503, "events-refused", "The events could not be stored")
+EVENT_LOG_FULL = Kind(503, "event-log-full", "The event log is full")
+STATE_AWAY = Kind(503, "state-unavailable", "Redis does not answer")
 NOT_READY = Kind(503, "not-ready", "No bundle is being served")
 
 BY_ERROR: Mapping[type[CausalRecError], Kind] = {
@@ -49,8 +55,13 @@ BY_ERROR: Mapping[type[CausalRecError], Kind] = {
     errors.RequestError: INVALID,
     errors.Overloaded: OVERLOADED,
     DeadlinePassed: LATE,
+    errors.EventsRefused: EVENTS_REFUSED,
+    errors.EventLogFull: EVENT_LOG_FULL,
     errors.DeviceOutOfMemory: OUT_OF_MEMORY,
+    errors.StateUnavailable: STATE_AWAY,
     errors.NotReady: NOT_READY,
+    NoSuchItem: NO_SUCH_ITEM,
+    CatalogueFull: CATALOGUE_FULL,
 }
 BY_STATUS: Mapping[int, Kind] = {
     kind.status: kind for kind in (UNREADABLE, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_MEDIA_TYPE, INTERNAL)
@@ -90,13 +101,25 @@ class Problem(BaseModel):
 
 EXAMPLES: Mapping[Kind, tuple[str, list[dict[str, Any]]]] = {
     UNREADABLE: ("the body is not JSON: Expecting value at character 12", []),
-    TOO_LARGE: ("the body is longer than 1048576 bytes; send fewer ids or several requests", []),
+    NO_SUCH_ITEM: ("there is no item 'item-901'; PUT makes one", []),
+    CATALOGUE_FULL: (
+        "10000 items are new, changed or deleted since the bundle, and no more may be; serve a bundle that was trained "
+        "with what is in the shop now",
+        [],
+    ),
+    TOO_LARGE: ("the body is longer than 1048576 bytes; send several requests, or a smaller picture", []),
     WRONG_MEDIA_TYPE: ("send the body as Content-Type: application/json, not 'text/plain'", []),
     INVALID: (
         "k: input should be less than or equal to 500",
         [{"field": "k", "detail": "input should be less than or equal to 500", "value": 501}],
     ),
     OVERLOADED: ("too many requests are waiting; try again in 1 s", []),
+    EVENTS_REFUSED: (
+        "Redis is away and the spool holds 1,073,741,800 of at most 1,073,741,824 bytes; send the events "
+        "again when Redis is back",
+        [],
+    ),
+    STATE_AWAY: ("Redis did not answer in 1000 ms", []),
     NOT_READY: ("this process is stopping; send requests to another one", []),
 }
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from causalrec.errors import CausalRecError, Overloaded, RequestError
+from causalrec.errors import CausalRecError, EventsRefused, Overloaded, RequestError
 from service.problem_kinds import (
     BY_ERROR,
     BY_STATUS,
@@ -53,8 +53,9 @@ async def _on_own_error(request: Request, error: Exception) -> Response:
     if isinstance(error, RequestError):
         field = {"field": shortened(error.field), "detail": error.detail, **shown(error.value)}
         return _respond(kind, f"{field['field']}: {error.detail}", request, [field])
-    retry_after = error.retry_after if isinstance(error, Overloaded) else 1
-    return _respond(kind, str(error), request, headers={"Retry-After": str(retry_after)})
+    retry_after = error.retry_after if isinstance(error, Overloaded | EventsRefused) else 1
+    headers = {"Retry-After": str(retry_after)} if kind.status == 503 else None
+    return _respond(kind, str(error), request, headers=headers)
 
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:

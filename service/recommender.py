@@ -1,15 +1,26 @@
 """The use cases: a request in, an encoded answer out, with one wait for the scoring thread."""
 
+import time
 from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-from causalrec.errors import RequestError
+from causalrec.errors import RequestError, StateUnavailable
 from service.answers import Answer, encode_several, entity_tag
 from service.batching import Batcher
 from service.engine import Ask, Encoded
+from service.events import UserState
 from service.live import Live
 from service.planning import Wanted, WantedPath
 from service.shadow import Shadow
 from service.telemetry import Telemetry
+
+AnyWanted = TypeVar("AnyWanted", Wanted, WantedPath)
+
+
+class Users(Protocol):
+    """What of service.state.users.UserStore is used."""
+
+    async def read(self, user_ids: Sequence[str]) -> Sequence[UserState]: ...
 
 
 class Recommender:
@@ -18,13 +29,17 @@ class Recommender:
 
     Args:
         live: the bundle being served.
+        users: what is remembered of them; while it cannot be asked, requests are answered without.
         batcher: the line before the thread in which an `Engine` answers.
         telemetry: told how long each request waited.
         shadow: offered every list that is served.
     """
 
-    def __init__(self, live: Live, batcher: Batcher[Ask, Encoded], telemetry: Telemetry, shadow: Shadow) -> None:
+    def __init__(
+        self, live: Live, users: Users, batcher: Batcher[Ask, Encoded], telemetry: Telemetry, shadow: Shadow
+    ) -> None:
         self._live = live
+        self._users = users
         self._batcher = batcher
         self._telemetry = telemetry
         self._shadow = shadow
@@ -37,8 +52,9 @@ class Recommender:
     async def recommend(self, wanted: Wanted) -> Answer:
         """The answer to one request. Raises: RequestError, Overloaded, DeadlinePassed, NotReady."""
         self._live.ranker.planner.check(wanted)  # refused before it waits
-        (encoded,), waited = await self._ask(wanted)
-        return _answer(encoded.body, encoded, waited)
+        (known,), asked = await self._remember([wanted])
+        (encoded,), waited = await self._ask(known)
+        return _answer(encoded.body, encoded, asked, waited)
 
     async def recommend_batch(self, requests: Sequence[Wanted]) -> Answer:
         """
@@ -52,14 +68,35 @@ class Recommender:
                 planner.check(wanted)
             except RequestError as error:
                 raise RequestError(f"requests.{index}.{error.field}", error.value, error.detail) from error
-        every, waited = await self._ask(*requests)
-        return _answer(encode_several([encoded.body for encoded in every]), every[0], waited)
+        known, asked = await self._remember(requests)
+        every, waited = await self._ask(*known)
+        return _answer(encode_several([encoded.body for encoded in every]), every[0], asked, waited)
 
     async def lambda2_path(self, wanted: WantedPath) -> Answer:
         """A user's exact λ2 path. Raises: as `recommend`."""
-        self._live.ranker.check_path(wanted)  # refused before it waits
-        (encoded,), waited = await self._ask(wanted)
-        return _answer(encoded.body, encoded, waited)
+        (known,), asked = await self._remember([wanted])
+        self._live.ranker.check_path(known)  # refused before it waits in the line
+        (encoded,), waited = await self._ask(known)
+        return _answer(encoded.body, encoded, asked, waited)
+
+    async def _remember(self, requests: Sequence[AnyWanted]) -> tuple[Sequence[AnyWanted], float]:
+        """The requests with what is remembered of their users, from one call; and the seconds it took."""
+        named = list(dict.fromkeys(wanted.user_id for wanted in requests if wanted.user_id is not None))
+        if not named:
+            return requests, 0.0
+        begun = time.perf_counter()
+        try:
+            states = dict(zip(named, await self._users.read(named), strict=True))
+        except StateUnavailable:
+            states = {}
+        seconds = time.perf_counter() - begun
+        self._telemetry.asked_state(seconds, answered=bool(states))
+        if not any(state.acts for state in states.values()):
+            return requests, seconds
+        return [
+            wanted._replace(state=states[wanted.user_id]) if wanted.user_id is not None else wanted
+            for wanted in requests
+        ], seconds
 
     async def _ask(self, *asks: Ask) -> tuple[list[Encoded], float]:
         outcomes, waited = await self._batcher.ask(*asks)
@@ -74,5 +111,5 @@ class Recommender:
         return every, waited
 
 
-def _answer(body: bytes, encoded: Encoded, waited: float) -> Answer:
-    return Answer(body, entity_tag(body), {"queue": waited, **encoded.seconds})
+def _answer(body: bytes, encoded: Encoded, asked: float, waited: float) -> Answer:
+    return Answer(body, entity_tag(body), {"state": asked, "queue": waited, **encoded.seconds})

@@ -15,7 +15,7 @@ from service.batching import LONGEST_RETRY
 from service.problem_kinds import MEDIA_TYPE, OVERLOADED, document
 from service.telemetry import Telemetry
 
-LINED = "/v1/"  # where paths begin whose answers wait in the line
+LINED = ("/v1/users/", "/v1/recommendations")  # how paths begin whose answers wait in the line
 REQUEST_ID = re.compile(r"[\x21-\x7e]{1,128}")
 MARK = "request-id"  # stands in a document for the id of the request
 Headers = Sequence[tuple[bytes, bytes]]
@@ -43,7 +43,12 @@ class Refusal:
 
     def applies(self, path: str) -> bool:
         """Whether a request for `path` would have to wait in the line, and the line is full."""
-        return path.startswith(LINED) and self._full() is not None
+        return path.startswith(LINED) and self.full
+
+    @property
+    def full(self) -> bool:
+        """The line is."""
+        return self._full() is not None
 
     def answer(self, method: str, headers: Headers) -> tuple[Headers, bytes]:
         """The answer's headers and body; counts it."""

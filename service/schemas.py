@@ -1,17 +1,8 @@
-"""Request and response bodies. Answers are declared for the documentation and encoded by `service.answers`."""
+"""Query parameters and answers. Answers are declared for the documentation and encoded by `service.answers`."""
 
 from typing import Annotated, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    StringConstraints,
-    Tag,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from causalrec.ids import MAX_ID_LENGTH, problem_with
 from service.planning import Wanted, WantedPath
@@ -19,8 +10,6 @@ from service.planning import Wanted, WantedPath
 MAX_K = 500
 MAX_CANDIDATES = 10_000
 MAX_EXCLUDED = 1000
-MAX_BATCH = 64
-MAX_LAMBDA2 = 16
 MAX_PATH_K = 100
 
 DESCRIBED = ConfigDict(extra="forbid", use_attribute_docstrings=True)
@@ -39,24 +28,15 @@ ItemId = Annotated[str, StringConstraints(min_length=1, max_length=MAX_ID_LENGTH
 
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
-ONE, SEVERAL = "<one>", "<several>"  # which of both a λ2 is; `problems` leaves them out of field names
-OneOrSeveral = Annotated[
-    Annotated[Finite, Tag(ONE)] | Annotated[list[Finite], Field(min_length=1, max_length=MAX_LAMBDA2), Tag(SEVERAL)],
-    Discriminator(lambda value: SEVERAL if isinstance(value, list) else ONE),
-]
-
-
-def _single(value: object) -> object:
-    if isinstance(value, list):
-        raise ValueError("takes one value in a batch; a list is for POST /v1/recommendations")  # noqa: TRY004
-    return value
+ONE, SEVERAL = "<one>", "<several>"  # which of two forms a value has; `problems` leaves them out of field names
 
 
 class Exclusions(BaseModel):
     model_config = DESCRIBED
 
     exclude_seen: bool = True
-    """Leave out what the user has interacted with in the training data."""
+    """Leave out what the user has interacted with: in the training data, and since (clicks, carts, purchases and
+    ratings unless the service is set otherwise; seeing an item is no interaction)."""
     exclude_item_ids: list[ItemId] = Field([], max_length=MAX_EXCLUDED, fail_fast=True)
     """Items that must not be returned; ids that are no items are passed over."""
 
@@ -83,73 +63,6 @@ class Options(Listing):
         """The request of `user_id` with these options."""
         lambda2 = None if self.lambda2 is None else (self.lambda2,)
         return Wanted(user_id, self.k, lambda2, self.exclude_seen, self.exclude_item_ids, self.candidates, self.explain)
-
-
-class Posted(Listing):
-    """One user's request as a body."""
-
-    model_config = ConfigDict(strict=True)
-
-    user_id: UserId
-    """Whom to recommend to. Somebody unknown gets the cold answer, not an error."""
-    candidate_item_ids: list[ItemId] | None = Field(None, max_length=MAX_CANDIDATES, fail_fast=True)
-    """Rank only these (less the excluded). Ids that are no items are listed in the answer's unknown_item_ids."""
-
-    def _wanted(self, lambda2: float | list[float] | None) -> Wanted:
-        listed = isinstance(lambda2, list)
-        return Wanted(
-            user_id=self.user_id,
-            k=self.k,
-            lambda2=None if lambda2 is None else tuple(lambda2) if isinstance(lambda2, list) else (lambda2,),
-            exclude_seen=self.exclude_seen,
-            exclude_item_ids=self.exclude_item_ids,
-            candidates=self.candidates,
-            explain=self.explain,
-            candidate_item_ids=self.candidate_item_ids,
-            listed=listed,
-        )
-
-
-class RecommendationRequest(Posted):
-    """One user's request, at one λ2 or at several."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {"user_id": "ann", "k": 2, "lambda2": 0.6, "exclude_item_ids": ["item-007"]},
-                {"user_id": "ann", "k": 2, "lambda2": [0.0, 0.6, 1.2]},
-            ]
-        },
-    )
-
-    lambda2: OneOrSeveral | None = Field(None, examples=[0.6, [0.0, 0.6, 1.2]])
-    """How much of the picture's direct pull to remove: 0 nothing, 1 all of it, more over-removes. Within the bundle's
-    range (at most 0 to 3 unless it says otherwise); left out, the bundle's default. A list of 1 to 16 values is
-    answered by {"answers": [...]}, one answer per value in their order."""
-
-    def wanted(self) -> Wanted:
-        """The request."""
-        return self._wanted(self.lambda2)
-
-
-class BatchedRequest(Posted):
-    """One user's request among several."""
-
-    lambda2: Annotated[Finite | None, BeforeValidator(_single)] = Field(None, examples=[0.6])
-    """How much of the picture's direct pull to remove; one value. Left out, the bundle's default."""
-
-    def wanted(self) -> Wanted:
-        """The request."""
-        return self._wanted(self.lambda2)
-
-
-class BatchRequest(BaseModel):
-    """Several requests in one; λ2, k and exclusions may differ between them."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True, strict=True)
-
-    requests: list[BatchedRequest] = Field(min_length=1, max_length=MAX_BATCH, fail_fast=True)
-    """All of them are answered, or none: an error names its index."""
 
 
 class PathOptions(Exclusions):
@@ -185,7 +98,8 @@ class Explanation(BaseModel):
     removed: float
     """The picture's direct effect, times λ2: score = undebiased − removed."""
     rank_at_zero: int
-    """The rank this item has in the same request at λ2 = 0."""
+    """The rank this item has in the same request at λ2 = 0; by score alone: pins, boosts and max_per_category are left
+    aside."""
 
 
 class RecommendedItem(BaseModel):
@@ -193,16 +107,20 @@ class RecommendedItem(BaseModel):
 
     item_id: str
     rank: int
-    """From 1, without gaps; equal scores stand in the order of their ids."""
+    """From 1, without gaps; equal scores (with boosts: equal sums) stand in the order of their ids."""
     score: float
     """Debiased score; comparable within one answer. For a cold_user: 1/(60 + rank for the mean user) + 1/(60 + rank by
     popularity)."""
+    boost: float | None = None
+    """With boosts only: what the request's boosts add up to for this item. Items are ranked by score + boost."""
+    pinned: bool | None = None
+    """True where the request pinned the item here; absent otherwise."""
     explain: Explanation | None = None
     """Only where it was asked for."""
 
 
 class RecommendationAnswer(BaseModel):
-    """A pure function of bundle and request."""
+    """A pure function of bundle, live catalogue, what is remembered of the user, and request."""
 
     model_config = DESCRIBED
 
@@ -212,13 +130,19 @@ class RecommendationAnswer(BaseModel):
     """The λ2 ranked at."""
     lambda2_source: Literal["request", "default"]
     items: list[RecommendedItem]
-    """Best first; shorter than k only when nothing eligible is left."""
-    source: Literal["personal", "cold_user"]
-    """cold_user: the user is not in the bundle, so the mean user's ranking is fused with the most popular."""
+    """Best first (pinned items at their positions); shorter than k only when nothing eligible is left, or
+    max_per_category lets nothing more in."""
+    source: Literal["personal", "history", "cold_user"]
+    """personal: from what training learnt of the user, moved by what they did since. history: the user is not in the
+    bundle, so from what they did alone. cold_user: nothing is known, so the mean user's ranking is fused with the most
+    popular."""
     exact: bool
     """Whether the list is proved to be the true top k, by certificate or by scoring every item."""
     unknown_item_ids: list[str] | None = None
     """With candidate_item_ids only: those of them that are no items."""
+    pins_passed_over: list[str] | None = None
+    """With pin only: those of them that may not be in the answer (hidden, excluded, seen, no match of the filter, no
+    candidate) or are no items."""
 
 
 class BatchAnswer(BaseModel):
@@ -239,13 +163,14 @@ class PathPiece(BaseModel):
 
 
 class PathAnswer(BaseModel):
-    """A pure function of bundle and request."""
+    """A pure function of bundle, live catalogue, what is remembered of the user, and request."""
 
     model_config = DESCRIBED
 
     bundle_id: str
     """Content id of the bundle that answered."""
-    source: Literal["personal"]
+    source: Literal["personal", "history"]
+    """As in a recommendation's answer."""
     k: int
     max: float
     """The λ2 asked for as the end."""

@@ -6,16 +6,24 @@ import os
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from causalrec.errors import ConfigError
 from causalrec.index import Kind
 from causalrec.search import Device
+from service.events import EventType
 
 PREFIX = "CAUSALREC_"
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[EventType, ...], NoDecode, BeforeValidator(_split)]
 
 
 class Settings(BaseSettings):
@@ -50,6 +58,39 @@ class Settings(BaseSettings):
     """Share of personal answers that are found again in idle time by scoring every item, and compared, for /metrics."""
     max_body_bytes: int = Field(1 << 20, ge=1024)
     """Longest request body in bytes; a longer one is refused with 413."""
+    max_picture_bytes: int = Field(10 << 20, ge=1024)
+    """The same for PUT /v1/items, whose body may hold a picture."""
+    redis_url: SecretStr | None = None
+    """Redis ≥ 6.2: redis://[user:password@]host:port/db, rediss:// (TLS), unix:///path, redis+sentinel://host,host/service,
+    redis+cluster://host,host. Left out, a redis-server of the service's own keeps its data in data_dir: for the
+    processes of one machine. CAUSALREC_REDIS_URL_FILE names a file that holds it."""
+    data_dir: Path = Path("data")
+    """Folder of what outlives the process: the event spool, and the embedded Redis."""
+    durability: Literal["strict", "everysec"] = "everysec"
+    """What an accepted event survives. strict: a crash of Redis' machine, every write is on its disk first. everysec:
+    the end of the Redis process; of a machine, all but about the last second."""
+    state_budget_ms: int = Field(20, ge=1, le=1000)
+    """Milliseconds that a recommendation waits for what Redis remembers of its user; then it goes on without."""
+    tenant: str = Field("default", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    """Whose users, events and items: what several shops keep apart in one Redis."""
+    prefix: str = Field("causalrec", pattern=r"^[A-Za-z0-9._-]{1,64}$")
+    """How every key in Redis begins."""
+    user_acts: int = Field(200, ge=1, le=1000)
+    """Acts remembered of each user; older ones are dropped."""
+    user_days: int = Field(90, ge=1, le=3650)
+    """Days without an act after which a user is forgotten."""
+    excluding: Listed = ("click", "cart", "purchase", "rating")
+    """Acts, separated by commas, after which an item counts as seen: with exclude_seen no further answer to the user
+    holds it."""
+    max_events: int = Field(5_000_000, ge=1000)
+    """Events that Redis may hold until they are exported; then more are answered 503, none is dropped."""
+    max_spool_bytes: int = Field(1 << 30, ge=1 << 20)
+    """Bytes of events that data_dir may hold while Redis is away; then more are answered 503."""
+    max_live_items: int = Field(10_000, ge=1, le=100_000)
+    """Items that may be new, changed or deleted since the bundle; then PUT is answered 409."""
+    start_without_state: bool = False
+    """Answer before the live catalogue was read once. Without it a process that starts while Redis is away is not
+    ready, since it cannot know which items are hidden; one that is running goes on either way."""
     torch_threads: int = Field(1, ge=1)
     """Threads of one tensor operation; more than 1 helps only catalogues of several 100,000 items."""
     keep_alive_seconds: int = Field(75, ge=0)
@@ -82,13 +123,14 @@ def load(flags: dict[str, object], config: Path | None = None) -> Settings:
     The settings in force.
 
     Args:
-        flags: values from the command line, by field name.
+        flags: values from the command line, by field name. Below them come CAUSALREC_<NAME>, then the content of the
+            file that CAUSALREC_<NAME>_FILE names, then `config`.
         config: a TOML file of fields; without it CAUSALREC_CONFIG names one, if set.
     Raises: ConfigError naming each setting that cannot be used, its value and the reason.
     """
     named = os.environ.get(f"{PREFIX}CONFIG")
     config = config or (Path(named) if named else None)
-    values = {} if config is None else _read(config)
+    values = {**({} if config is None else _read(config)), **_from_files()}
     environment = {variable.upper() for variable in os.environ}
     below = {name: value for name, value in values.items() if _variable(name) not in environment}
     try:
@@ -107,13 +149,14 @@ def parser() -> argparse.ArgumentParser:
     command = argparse.ArgumentParser(
         prog="python -m service",
         description="Serve a bundle over HTTP. Every flag is also an environment variable CAUSALREC_<NAME> and a key "
-        "of the TOML file; a flag wins over the environment, the environment over the file.",
+        "of the TOML file; a flag wins over the environment, the environment over the file. `python -m service events "
+        "export --help` is about the events that were told.",
         argument_default=argparse.SUPPRESS,
     )
     command.add_argument("--config", type=Path, help="TOML file with any of the settings below [CAUSALREC_CONFIG]")
     command.add_argument("--print-config", action="store_true", help="print the settings in force as TOML and stop")
     for name, field in Settings.model_fields.items():
-        default = "required" if field.is_required() else f"default {_toml(field.default)}"
+        default = "required" if field.is_required() else f"default {_shown(field.default)}"
         text = f"{field.description} [{default}]".replace("%", "%%")
         flag = f"--{name.replace('_', '-')}"
         if field.annotation is bool:
@@ -131,8 +174,26 @@ def parse(arguments: Sequence[str]) -> tuple[Settings, bool]:
 
 
 def as_toml(settings: Settings) -> str:
-    """The settings as a file that `--config` reads."""
-    return "".join(f"{name} = {_toml(value)}\n" for name, value in settings.model_dump(mode="json").items())
+    """The settings as a file that `--config` reads; what is not set is left out, what is secret is not shown."""
+    lines = []
+    for name, value in settings.model_dump(mode="json").items():
+        if isinstance(getattr(settings, name), SecretStr):
+            lines.append(f"# {name} is set and not shown\n")
+        elif value is not None:
+            lines.append(f"{name} = {_toml(value)}\n")
+    return "".join(lines)
+
+
+def _from_files() -> dict[str, object]:
+    """Settings whose CAUSALREC_<NAME>_FILE names a file: how secrets are mounted. Raises: ConfigError."""
+    found: dict[str, object] = {}
+    for name in Settings.model_fields:
+        if path := os.environ.get(f"{_variable(name)}_FILE"):
+            try:
+                found[name] = Path(path).read_text().strip()
+            except (OSError, ValueError) as error:
+                raise ConfigError(f"{_variable(name)}_FILE={path}: cannot be read ({error})") from error
+    return found
 
 
 def _read(config: Path) -> dict[str, object]:
@@ -152,12 +213,19 @@ def _explain(where: tuple[int | str, ...], reason: str, value: object) -> str:
         reason += " (Kubernetes sets this for a Service named causalrec: enableServiceLinks: false in the pod stops it)"
     if name not in Settings.model_fields:
         reason = f"no such setting; there are {', '.join(Settings.model_fields)}"
-    return f"{name}={value!r}: {reason}"
+    shown = "…" if name == "redis_url" else repr(value)  # it may hold a password
+    return f"{name}={shown}: {reason}"
 
 
 def _variable(name: str) -> str:
     return f"{PREFIX}{name.upper()}"
 
 
+def _shown(default: object) -> str:
+    if default is None:
+        return "none"
+    return ",".join(map(str, default)) if isinstance(default, tuple) else _toml(default)
+
+
 def _toml(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    return json.dumps(value, ensure_ascii=False, default=str)

@@ -1,6 +1,6 @@
 """Every metric. Labels come from route templates and fixed sets only: no id ever becomes a label."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
@@ -8,6 +8,8 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from causalrec.manifest import Manifest
 from causalrec.topk import Proof
+from service.events import EventType
+from service.intake import Outcome as Told
 from service.planning import Source
 from service.ranking import Ranked
 from service.shadow import Outcome
@@ -21,6 +23,15 @@ CANDIDATES = (10, 50, 100, 200, 500, 1000, 2000, 5000, 10_000, 100_000, 1_000_00
 BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 RECALL = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)
 LAMBDA2 = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0)
+WATCHED = {
+    "state_available": "1 while Redis answers.",
+    "embedded_restarts": "How often the embedded Redis died and was started again.",
+    "spool_bytes": "Bytes of events on disk, waiting for Redis.",
+    "catalogue_version": "How many changes of items this process has taken over; equal on all that are up to date.",
+    "items_live": "Items that came since the bundle and can be recommended.",
+    "items_hidden": "Items that no answer may hold: hidden or deleted.",
+    "items_skipped": "New items whose feature is of no use to this bundle.",
+}
 
 
 class Telemetry:
@@ -47,13 +58,13 @@ class Telemetry:
         )
         stages = Histogram(
             "causalrec_stage_duration_seconds",
-            "Time of one stage: queue (one request waiting to be scored); search (retrieval and exact ranking) and "
-            "encode, of a whole batch.",
+            "Time of one stage: state (one request waiting for Redis); queue (waiting to be scored); search (retrieval "
+            "and exact ranking) and encode, of a whole batch.",
             ("stage",),
             buckets=STAGE_SECONDS,
             registry=registry,
         )
-        self._stages = {stage: stages.labels(stage) for stage in ("queue", "search", "encode")}
+        self._stages = {stage: stages.labels(stage) for stage in ("state", "queue", "search", "encode")}
         self._candidates = Histogram(
             "causalrec_candidates", "Items scored exactly for one answer.", buckets=CANDIDATES, registry=registry
         )
@@ -65,7 +76,7 @@ class Telemetry:
         )
         self._proofs = {proof: proofs.labels(proof) for proof in get_args(Proof)}
         answers = Counter(
-            "causalrec_answers", "Answers by source: personal or cold_user.", ("source",), registry=registry
+            "causalrec_answers", "Answers by source: personal, history or cold_user.", ("source",), registry=registry
         )
         self._answers = {source: answers.labels(source) for source in get_args(Source)}
         self._lambda2 = Histogram("causalrec_lambda2", "λ2 ranked at.", buckets=LAMBDA2, registry=registry)
@@ -82,6 +93,30 @@ class Telemetry:
         self._shadows = {outcome: shadows.labels(outcome) for outcome in get_args(Outcome)}
         self._recall = Histogram(
             "causalrec_shadow_recall", "Share of the exact list that an answer had.", buckets=RECALL, registry=registry
+        )
+        fallbacks = Counter(
+            "causalrec_fallbacks",
+            "Requests answered without something: state (Redis did not say in time what the user did).",
+            ("reason",),
+            registry=registry,
+        )
+        self._without_state = fallbacks.labels("state")
+        events = Counter(
+            "causalrec_events",
+            "Events told: accepted (in Redis), duplicate, spooled (on disk, for Redis later), refused.",
+            ("outcome", "type"),
+            registry=registry,
+        )
+        self._events = {
+            (outcome, type_): events.labels(outcome, type_)
+            for outcome in get_args(Told)
+            for type_ in get_args(EventType)
+        }
+        self._drained = Counter("causalrec_events_drained", "Spooled events brought to Redis.", registry=registry)
+        self._unrecorded = Counter(
+            "causalrec_events_unrecorded",
+            "Accepted events that what is remembered of their users lacks, because Redis went away in between.",
+            registry=registry,
         )
         self._open = 0
         in_progress = Gauge("causalrec_requests_in_progress", "Requests not yet answered.", registry=registry)
@@ -112,6 +147,30 @@ class Telemetry:
         counter, duration = self._children[key]
         counter.inc()
         duration.observe(seconds)
+
+    def watch(self, gauges: Mapping[str, Callable[[], float]]) -> None:
+        """Gauges of `WATCHED`, read when the metrics are."""
+        for name, read in gauges.items():
+            Gauge(f"causalrec_{name}", WATCHED[name], registry=self._registry).set_function(read)
+
+    def asked_state(self, seconds: float, *, answered: bool) -> None:
+        """One request's wait for Redis, and whether it came to anything."""
+        self._stages["state"].observe(seconds)
+        if not answered:
+            self._without_state.inc()
+
+    def events(self, outcome: Told, types: Iterable[EventType]) -> None:
+        """Events told, all with one outcome."""
+        for type_ in types:
+            self._events[outcome, type_].inc()
+
+    def drained(self, events: int) -> None:
+        """Spooled events brought to Redis."""
+        self._drained.inc(events)
+
+    def unrecorded(self, events: int) -> None:
+        """Accepted events that their users lack."""
+        self._unrecorded.inc(events)
 
     def waited(self, seconds: float) -> None:
         """One request's time in the line."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import Request, Response
 
+from causalrec.errors import NotReady
 from service.answers import Answer
 from service.recommender import Recommender
 
@@ -14,8 +15,16 @@ CALLER_LEFT = 499  # nobody receives it; what proxies log for the same
 
 
 def recommender(request: Request) -> Recommender:
-    """The one of the application that `request` came to."""
-    found: Recommender = request.app.state.recommender
+    """The one of the application that `request` came to. Raises: NotReady (`part`)."""
+    found: Recommender = part(request, "recommender")
+    return found
+
+
+def part(request: Request, name: str) -> Any:
+    """A part of the application that `request` came to. Raises: NotReady before there is one."""
+    found = getattr(request.app.state, name, None)
+    if found is None:
+        raise NotReady("nothing has been loaded yet; try again when /health/ready says 200")
     return found
 
 

@@ -41,7 +41,7 @@ class DirectRoute(APIRoute):
         has_body = any(parameter.place == BODY for parameter in parameters)
 
         async def handle(request: Request) -> Response:
-            body = await _json(request) if has_body else None
+            body = await json_body(request) if has_body else None
             values: dict[str, Any] = {}
             errors: list[Any] = []
             for name, place, find, adapter in parameters:
@@ -81,7 +81,7 @@ def _query(lists: frozenset[str], request: Request, _: object) -> dict[str, str 
     return found
 
 
-async def _json(request: Request) -> object:
+async def json_body(request: Request) -> object:
     """The body. Raises: HTTPException (413, 415, 400), RequestValidationError where there is none or it is no JSON."""
     content = await request.body()
     declared = request.headers.get("content-type", "")
@@ -89,12 +89,17 @@ async def _json(request: Request) -> object:
         raise HTTPException(415, f"send the body as Content-Type: application/json, not {shortened(declared)!r}")
     if not content:
         raise RequestValidationError([{"type": "missing", "loc": BODY, "msg": "Field required", "input": None}])
+    return parse_json(content, "the body")
+
+
+def parse_json(content: bytes, what: str) -> object:
+    """What the JSON `content` says. Raises: HTTPException (400) naming `what` it is."""
     try:
         return json.loads(content)
     except json.JSONDecodeError as error:
-        raise HTTPException(400, f"the body is not JSON: {error.msg} at character {error.pos}") from error
+        raise HTTPException(400, f"{what} is not JSON: {error.msg} at character {error.pos}") from error
     except (ValueError, RecursionError) as error:
-        raise HTTPException(400, "the body is not JSON in UTF-8 of reasonable depth and numbers") from error
+        raise HTTPException(400, f"{what} is not JSON in UTF-8 of reasonable depth and numbers") from error
 
 
 def _is_json(content_type: str) -> bool:

@@ -4,19 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from service.examples import ANSWER_EXAMPLE, EXPLAINED_EXAMPLE, SEVERAL_EXAMPLE
+from service.examples import ANSWER_EXAMPLE, EXPLAINED_EXAMPLE, RULED_EXAMPLE, SEVERAL_EXAMPLE
 from service.planning import Wanted
+from service.posted import BatchRequest, RecommendationRequest
 from service.problem_kinds import INVALID, OVERLOADED, TOO_LARGE, UNREADABLE, WRONG_MEDIA_TYPE, documented
 from service.routes.delivery import deliver, recommender
 from service.routes.direct import DirectRoute
-from service.schemas import (
-    BatchAnswer,
-    BatchRequest,
-    Options,
-    RecommendationAnswer,
-    RecommendationRequest,
-    UserId,
-)
+from service.schemas import BatchAnswer, Options, RecommendationAnswer, UserId
 
 router = APIRouter(tags=["recommendations"], route_class=DirectRoute)
 
@@ -29,6 +23,7 @@ HEADERS = {
     },
 }
 EXAMPLES = {"plain": {"value": ANSWER_EXAMPLE}, "explained": {"value": EXPLAINED_EXAMPLE}}
+POSTED_EXAMPLES = {**EXAMPLES, "ruled": {"value": RULED_EXAMPLE}, "several λ2": {"value": SEVERAL_EXAMPLE}}
 ONE: dict[str, Any] = {
     "model": RecommendationAnswer,
     "headers": HEADERS,
@@ -37,7 +32,7 @@ ONE: dict[str, Any] = {
 ONE_OR_SEVERAL: dict[str, Any] = {
     "model": RecommendationAnswer | BatchAnswer,
     "headers": HEADERS,
-    "content": {"application/json": {"examples": {**EXAMPLES, "several λ2": {"value": SEVERAL_EXAMPLE}}}},
+    "content": {"application/json": {"examples": POSTED_EXAMPLES}},
 }
 SEVERAL: dict[str, Any] = {
     "model": BatchAnswer,
@@ -60,7 +55,10 @@ async def recommend(
     user_id: Annotated[UserId, Path(description="Whom to recommend to; percent-encode anything but letters.")],
     options: Annotated[Options, Query()],
 ) -> Response:
-    """The items a user would want had the picture not pulled; somebody unknown gets the cold answer."""
+    """
+    The items a user would want had the picture not pulled; somebody unknown gets the cold answer. Filters, history and
+    rules are for POST /v1/recommendations.
+    """
     return await deliver(request, recommender(request).recommend(options.wanted(user_id)))
 
 
@@ -72,8 +70,9 @@ async def recommend(
 )
 async def recommend_posted(request: Request, posted: RecommendationRequest) -> Response:
     """
-    The same as GET, and candidate_item_ids: rank only the items given. Where lambda2 is a list, all of its values are
-    answered from one pass over the catalogue, each as it would be alone, in {"answers": [...]}.
+    The same as GET, and more: candidate_item_ids (rank only these), history (what somebody without an id did), filter
+    (only items with these attributes), and rules: pin, boost, max_per_category. Where lambda2 is a list, all of its
+    values are answered from one pass over the catalogue, each as it would be alone, in {"answers": [...]}.
     """
     return await deliver(request, recommender(request).recommend(posted.wanted()))
 

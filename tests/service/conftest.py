@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TypeVar
 
 import pytest
@@ -53,6 +54,14 @@ def held(client: TestClient, gate: Gate, waiting: Sequence[Callable[[], T]]) -> 
             gate.open.set()
 
 
+@pytest.fixture(autouse=True)
+def data_dir(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where the services of one test keep their state, in a path short enough for a socket."""
+    with TemporaryDirectory(prefix="cr-") as folder:
+        monkeypatch.setenv("CAUSALREC_DATA_DIR", folder)
+        yield Path(folder)
+
+
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Form, Path]:
     """Where a bundle of each form lies."""
@@ -63,8 +72,11 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Form, Path]:
 def clients(folders: dict[Form, Path]) -> Iterator[dict[Form, TestClient]]:
     """A client of a ready service for each form; a small search, so that certificates and full scans both happen."""
     with ExitStack() as stack:
+        data = {form: Path(stack.enter_context(TemporaryDirectory(prefix="cr-"))) for form in folders}
         yield {
-            form: stack.enter_context(TestClient(create_app(Settings(bundle=folder, candidates=60))))
+            form: stack.enter_context(
+                TestClient(create_app(Settings(bundle=folder, candidates=60, data_dir=data[form])))
+            )
             for form, folder in folders.items()
         }
 

@@ -52,7 +52,7 @@ def test_an_answer_says_where_its_time_went(client: TestClient) -> None:
     answer = client.get(ANN)
 
     stages = [part.split(";")[0] for part in answer.headers["server-timing"].split(", ")]
-    assert stages == ["queue", "search", "encode"]
+    assert stages == ["state", "queue", "search", "encode"]
 
 
 def test_an_unexpected_error_is_a_500_without_internals(

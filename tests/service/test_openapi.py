@@ -6,13 +6,16 @@ import pytest
 from fastapi.testclient import TestClient
 from pydantic import TypeAdapter
 
+from service.posted import RecommendationRequest
 from service.problem_kinds import MEDIA_TYPE, Problem
-from service.schemas import BatchAnswer, PathAnswer, RecommendationAnswer, RecommendationRequest
+from service.schemas import BatchAnswer, PathAnswer, RecommendationAnswer
 
 GET = ("/v1/users/{user_id}/recommendations", "get")
 POST = ("/v1/recommendations", "post")
 BATCH = ("/v1/recommendations/batch", "post")
 PATH = ("/v1/users/{user_id}/lambda2-path", "get")
+EVENTS = ("/v1/events", "post")
+ITEM = "/v1/items/{item_id}"
 READY = ("/health/ready", "get")
 
 
@@ -29,7 +32,8 @@ def operations(paths: dict[str, Any]) -> list[dict[str, Any]]:
 
 def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) -> None:
     """With a summary and a description; the page that shows them is there."""
-    assert set(paths) == {GET[0], POST[0], BATCH[0], PATH[0], "/health/live", "/health/ready", "/metrics"}
+    own = {GET[0], POST[0], BATCH[0], PATH[0], EVENTS[0], ITEM}
+    assert set(paths) == {*own, "/health/live", "/health/ready", "/metrics"}
     assert all(operation["summary"] and operation["description"] for operation in operations(paths))
     assert client.get("/docs").status_code == 200
 
@@ -41,6 +45,11 @@ def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) ->
         (POST, {"200", "400", "413", "415", "422", "503"}),
         (BATCH, {"200", "400", "413", "415", "422", "503"}),
         (PATH, {"200", "304", "422", "503"}),
+        (EVENTS, {"200", "400", "413", "415", "422", "503"}),
+        ((ITEM, "get"), {"200", "404", "422", "503"}),
+        ((ITEM, "put"), {"200", "201", "400", "409", "413", "415", "422", "503"}),
+        ((ITEM, "patch"), {"200", "400", "404", "413", "415", "422", "503"}),
+        ((ITEM, "delete"), {"204", "404", "422", "503"}),
         (READY, {"200", "503"}),
     ],
 )
@@ -88,7 +97,7 @@ def test_the_example_requests_can_be_sent(client: TestClient) -> None:
 
     answers = [client.post(POST[0], json=example) for example in examples]
 
-    assert [answer.status_code for answer in answers] == [200, 200]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 200]
     assert len(answers[1].json()["answers"]) == len(examples[1]["lambda2"])
 
 
@@ -99,6 +108,6 @@ def test_every_parameter_and_field_is_described(client: TestClient, paths: dict[
     for path, method in (GET, PATH):
         for parameter in paths[path][method]["parameters"]:
             assert parameter.get("description"), parameter["name"]
-    for model in ("RecommendationRequest", "BatchedRequest"):
+    for model in ("RecommendationRequest", "BatchedRequest", "ItemChange", "EventsAnswer", "ItemAnswer"):
         for name, field in schemas[model]["properties"].items():
             assert field.get("description"), name
