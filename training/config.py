@@ -12,6 +12,7 @@ from causalrec.model import ModelConfig
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
 Lambda2 = Annotated[float, Field(ge=0.0, le=3.0)]
+EventType = Literal["click", "cart", "purchase", "rating"]
 
 
 class Section(BaseModel):
@@ -33,6 +34,10 @@ class DataConfig(Section):
     """A held-out interaction rated at least this counts as liked when λ2 is judged on ratings."""
     ignore_columns: tuple[str, ...] = ()
     """Columns of the interactions file to pass over; any other unknown column is an error."""
+    events: Path | None = None
+    """Folder that `python -m service events export` wrote: its events are interactions too."""
+    events_types: tuple[EventType, ...] = Field(("click", "cart", "purchase", "rating"), min_length=1)
+    """The events that count as interactions. An impression is none: it was the service's choice, not the user's."""
 
     @model_validator(mode="after")
     def _leave_something_to_train_on(self) -> Self:
@@ -162,6 +167,8 @@ def as_toml(config: RunConfig) -> str:
 
 def _documented(key: str, value: Any, description: str | None) -> list[str]:
     comment = [f"# {line.strip()}" for line in (description or "").splitlines()]
+    if value is None:  # which TOML cannot say
+        return [*comment, f"# {key} = (not set)"]
     return [*comment, f"{key} = {_literal(value)}"]
 
 

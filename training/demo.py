@@ -62,7 +62,7 @@ def demo(folder: Path, port: int, *, once: bool) -> None:
     out = {"export": config.export.model_copy(update={"out": folder / "bundles"})}
     path = run(config.model_copy(update=out), data)
     _say(f"3/4  serving {path}")
-    with serving(path, port) as (server, address):
+    with serving(path, port, "--data-dir", str(folder / "state")) as (server, address):
         _say("4/4  asking for one user's top 10, at λ2 = 0 and at the default\n")
         print(explain(shop, read_bundle(path), address), flush=True)
         if not once:
@@ -91,11 +91,11 @@ def free_port(port: int) -> int:
 
 
 @contextmanager
-def serving(bundle: Path, port: int) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
+def serving(bundle: Path, port: int, *flags: str) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """`python -m service` on `bundle`, ready; ended on leaving. Raises: ConfigError when it does not become ready."""
     address = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "service", "--bundle", str(bundle), "--port", str(port), "--log-level", "warning"]
-    server = subprocess.Popen(command)
+    server = subprocess.Popen([*command, *flags])
     try:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not _ready(address):

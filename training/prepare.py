@@ -47,7 +47,11 @@ def prepare(config: RunConfig, data: Path, *, skip_bad: bool = False) -> Prepare
     """
     device = str(pick_device(config.fit.device))
     dataset = load_dataset(data, config.data, config.images, seed=config.seed, device=device, skip_bad=skip_bad)
-    parts = split(dataset.interactions, config.data, config.seed)
+    return arrange(dataset, split(dataset.interactions, config.data, config.seed), config)
+
+
+def arrange(dataset: Dataset, parts: Split, config: RunConfig) -> Prepared:
+    """`dataset` under the split `parts`, whose parts need not hold every interaction."""
     user, item = dataset.interactions.user, dataset.interactions.item
     popularity = np.bincount(item[parts.train], minlength=len(dataset.items))
     raw = torch.from_numpy(dataset.features)

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from causalrec.errors import DataError
 from causalrec.ids import Vocabulary
 from training.config import DataConfig, ImagesConfig
+from training.data.events import read_log
 from training.data.features import in_words, item_features
 from training.data.formats import ROW
-from training.data.interactions import Interactions, k_core, read_interactions
+from training.data.interactions import Interactions, k_core
 from training.data.items import read_items
 from training.data.purchases import Purchases, find_purchases, read_purchases
 from training.data.table import EXAMPLES, Skipped
@@ -39,7 +40,7 @@ class Dataset:
     """Identity of the network that made the features; None where they came as features.npy."""
     purchases: Purchases | None
     fingerprint: str
-    """sha256, hexadecimal, over the contents of every input file used: interactions, items, purchases, and
+    """sha256, hexadecimal, over the contents of every input file used: interactions, events, items, purchases, and
     features.npy or the items' pictures."""
     skipped: Mapping[str, Skipped]
     """What was dropped, by reason; what the k-core drops is not counted here."""
@@ -63,6 +64,7 @@ def load_dataset(
 
     Args:
         directory: holds interactions, items (each .parquet or .csv), images/ or features.npy, and maybe purchases.
+        config: names the folder of exported events, if there is one.
         images: where features come from; by default features.npy if there is one, else the pictures.
         seed: of the purchases' split, where their file has none.
         device: where the backbone runs.
@@ -74,12 +76,10 @@ def load_dataset(
     if not directory.is_dir():
         raise DataError(f"{directory}: is not a folder; give the data directory")
     items, items_file, records, skipped_items = read_items(directory, skip_bad=skip_bad)
-    log, log_file, skipped_log = read_interactions(
-        directory, items["item_id"], config.ignore_columns, skip_bad=skip_bad
-    )
+    log, log_files, skipped_log = read_log(directory, items["item_id"], config, skip_bad=skip_bad)
     skipped = {**skipped_items, **skipped_log}
 
-    log = _core(log, config.k_core, log_file)
+    log = _core(log, config.k_core, directory)
     items = items.filter(pl.col("item_id").is_in(log["item_id"].unique().implode()))
     features = item_features(directory, items, records, images or ImagesConfig(), device=device, skip_bad=skip_bad)
     if features.broken:
@@ -88,12 +88,13 @@ def load_dataset(
         named = in_words(items, features.broken)
         skipped["items without a usable picture or feature"] = Skipped(len(named), tuple(named[:EXAMPLES]))
         skipped["interactions with such items"] = Skipped(len(log) - len(seen), ())
-        log = _core(seen, config.k_core, log_file)
+        log = _core(seen, config.k_core, directory)
     remains = items["item_id"].is_in(log["item_id"].unique().implode())
 
     users = Vocabulary.of(log["user_id"].unique())
     vocabulary = Vocabulary.of(log["item_id"].unique())
-    sources = {file.name: _sha256(file) for file in (items_file, log_file)} | dict(features.sources)
+    files = {items_file.name: items_file, **log_files}
+    sources = {name: _sha256(file) for name, file in files.items()} | dict(features.sources)
     purchases = None
     if file := find_purchases(directory):
         purchases, skipped_purchases = read_purchases(
@@ -116,11 +117,11 @@ def load_dataset(
     )
 
 
-def _core(log: pl.DataFrame, k: int, file: Path) -> pl.DataFrame:
+def _core(log: pl.DataFrame, k: int, directory: Path) -> pl.DataFrame:
     user, item = (log[column].rank("dense").cast(pl.Int64).to_numpy() - 1 for column in ("user_id", "item_id"))
     core = log.filter(k_core(user, item, k))
     if core.is_empty():
-        raise DataError(f"{file}: nothing is left of its {len(log)} interactions with data.k_core = {k}; lower it")
+        raise DataError(f"{directory}: nothing is left of its {len(log)} interactions with data.k_core = {k}; lower it")
     return core
 
 
