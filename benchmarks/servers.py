@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -86,10 +87,13 @@ def running(
         process.wait()
 
 
-def service(bundle: Path, *flags: str, core: str | None = CORE) -> "contextlib.AbstractContextManager[Server]":
-    """The service on `bundle`; it stops without grace."""
-    command = [sys.executable, "-m", "service", "--bundle", str(bundle), "--port", "0", "--grace-seconds", "0", *flags]
-    return running(command, core=core)
+@contextlib.contextmanager
+def service(bundle: Path, *flags: str, core: str | None = CORE) -> Iterator[Server]:
+    """The service on `bundle`, with a state of its own (unless a flag says otherwise); it stops without grace."""
+    with tempfile.TemporaryDirectory(prefix="causalrec-") as folder:
+        command = [sys.executable, "-m", "service", "--bundle", str(bundle), "--port", "0", "--grace-seconds", "0"]
+        with running([*command, "--data-dir", folder, *flags], core=core) as server:
+            yield server
 
 
 @contextlib.contextmanager
