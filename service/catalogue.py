@@ -14,7 +14,7 @@ from torch import Tensor
 from causalrec.bundle import Bundle
 from causalrec.equations import ItemArrays
 from causalrec.errors import CausalRecError, ShapeError
-from causalrec.placing import place_items
+from causalrec.placing import Placer
 from causalrec.topk import Rows
 from causalrec.weights import Weights
 from service import attributes
@@ -82,6 +82,7 @@ class Catalogue:
     cold: Weights | None
     """The bundle's users with the cold items as items: row j is row bundle_items + j. None without any."""
     skipped: int
+    placer: Placer
     _trained: pl.DataFrame
     _replaced: Mapping[int, Mapping[str, object]]
     _cold_rows: Mapping[str, int]
@@ -90,8 +91,8 @@ class Catalogue:
     def of(cls, bundle: Bundle, records: Iterable[ItemRecord] = (), version: int = 0) -> Self:
         """The snapshot in which exactly `records` have been said of the bundle's items and of new ones."""
         nothing: Rows = np.empty(0, dtype=np.int64)
-        own = bundle.catalogue
-        empty = cls(bundle, version, {}, bundle.items.ids, own, nothing, None, 0, own, {}, {})
+        own, placer = bundle.catalogue, Placer(bundle.weights, bundle.visual)
+        empty = cls(bundle, version, {}, bundle.items.ids, own, nothing, None, 0, placer, own, {}, {})
         return empty.holding(records, version)
 
     def changed(self, records: Iterable[ItemRecord], version: int, gone: Iterable[str] = ()) -> Self:
@@ -233,7 +234,7 @@ class Catalogue:
             return None
         feature = np.frombuffer(record.feature, dtype="<f4").astype(np.float32)
         try:
-            return place_items(self.bundle.weights, visual, torch.from_numpy(feature)[None])
+            return self.placer.place(torch.from_numpy(feature)[None])
         except ShapeError:  # it holds NaN, or is too large to embed
             return None
 

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from causalrec.errors import RequestError, ShapeError
-from causalrec.placing import place_items
 from service import attributes
 from service.catalogue import Catalogue, CatalogueFull, ItemRecord, NoSuchItem
 from service.pictures import Pictures
@@ -160,7 +159,7 @@ def _checked(catalogue: Catalogue, feature: Sequence[float], field: str) -> byte
     with np.errstate(over="ignore"):
         values = np.asarray(feature, dtype="<f4")
     try:
-        place_items(catalogue.bundle.weights, visual, torch.from_numpy(values.astype(np.float32))[None])
+        catalogue.placer.place(torch.from_numpy(values.astype(np.float32))[None])
     except ShapeError as error:
         raise RequestError(field, "the feature", f"{error}; send a raw feature of {visual.backbone!r}") from error
     return values.tobytes()

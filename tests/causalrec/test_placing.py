@@ -1,14 +1,16 @@
-"""New items from their pictures: the match of no item in particular, the notice of what can be seen."""
+"""New items from their pictures: the notice of what can be seen, the match that trained items like them have."""
 
 from dataclasses import replace
+from operator import itemgetter
 
+import numpy as np
 import pytest
 import torch
 
 from causalrec.bundle import Bundle
 from causalrec.equations import Form, ItemArrays
 from causalrec.errors import ShapeError
-from causalrec.placing import place_items
+from causalrec.placing import RIDGES, Floats, Placer
 from causalrec.weights import Weights
 from tests.bundles import FEATURES, make_bundle
 from tests.causalrec.conftest import FORMS
@@ -30,28 +32,75 @@ def _embedded(bundle: Bundle, matrix: torch.Tensor, picture: list[float]) -> lis
 
 
 def test_a_new_item_scores_as_the_formulas_say(bundle: Bundle) -> None:
-    """a = γᵤ·γ* + β*, b = γᵤ·(γ*∘e), n = θᵤ·e + b′·f: plain loops from the raw feature, for every user."""
-    placed = place_items(bundle.weights, bundle.visual, PICTURES)
+    """a = γᵤ·γ + β, b = γᵤ·(γ∘e), n = θᵤ·e + b′·f: plain loops from the raw feature, for every user."""
+    placed = Placer(bundle.weights, bundle.visual).place(PICTURES)
     weights = _weights_of(bundle.weights, placed)
 
     for row in range(8):
         terms = weights.terms(bundle.weights.user(row))
         gamma_u, theta_u = bundle.weights.gamma_u[row].tolist(), bundle.weights.theta_u[row].tolist()
-        null = bundle.weights.null_gamma.tolist()
         for item, picture in enumerate(PICTURES.tolist()):
             visual = bundle.visual
             e = _embedded(bundle, visual.E, picture)
             e_match = e if visual.E_match is None else _embedded(bundle, visual.E_match, picture)
             bias = 0.0 if visual.visual_bias is None else _embedded(bundle, visual.visual_bias[:, None], picture)[0]
-            beta = 0.0 if bundle.weights.beta is None else float(bundle.weights.null_beta)
-            assert float(terms.a[item]) == pytest.approx(dot(gamma_u, null) + beta, abs=1e-5)
-            assert float(terms.b[item]) == pytest.approx(dot(gamma_u, null, e_match), abs=1e-5)
+            gamma = placed.gamma[item].tolist()
+            beta = 0.0 if placed.beta is None else float(placed.beta[item])
+            assert float(terms.a[item]) == pytest.approx(dot(gamma_u, gamma) + beta, abs=1e-5)
+            assert float(terms.b[item]) == pytest.approx(dot(gamma_u, gamma, e_match), abs=1e-5)
             assert float(terms.n[item]) == pytest.approx(dot(theta_u, e) + bias, abs=1e-5)
+
+
+def test_the_match_is_the_ridge_of_the_trained_items(bundle: Bundle) -> None:
+    """γ (and β) as the minimum of Σ(γᵢ − γ̅ − W(eᵢ − e̅))² + ridge·|W|² says, the ridge by cross-validation in loops."""
+    weights = bundle.weights
+    trained = (weights.popularity > 0).numpy()
+    x = weights.e.double().numpy()[trained]
+    y = weights.gamma_i.double().numpy()[trained]
+    if weights.beta is not None:
+        y = np.column_stack([y, weights.beta.double().numpy()[trained]])
+    n, d = x.shape
+    centred, sought = x - x.mean(0), y - y.mean(0)
+    scatter = centred.T @ centred
+
+    def fitted(ridge: float) -> tuple[float, Floats]:
+        slopes = np.linalg.solve(scatter + ridge * np.eye(d), centred.T @ sought)
+        hat = centred @ np.linalg.solve(scatter + ridge * np.eye(d), centred.T)
+        return float(((sought - centred @ slopes) ** 2).sum() / (n - 1 - np.trace(hat)) ** 2), slopes
+
+    _, slopes = min((fitted(power * np.trace(scatter) / d) for power in RIDGES), key=itemgetter(0))
+
+    placed = Placer(weights, bundle.visual).place(PICTURES)
+
+    guess = y.mean(0) + (placed.e.double().numpy() - x.mean(0)) @ slopes
+    np.testing.assert_allclose(placed.gamma.numpy(), guess[:, :8], atol=1e-5)
+    if placed.beta is not None:
+        np.testing.assert_allclose(placed.beta.numpy(), guess[:, 8], atol=1e-5)
+
+
+def test_a_picture_that_says_nothing_gets_the_mean_items_match(bundle: Bundle) -> None:
+    """Where no trained item's picture differs from another's there is nothing to guess by."""
+    weights = replace(bundle.weights, e=torch.zeros_like(bundle.weights.e))
+
+    placed = Placer(weights, bundle.visual).place(PICTURES)
+
+    mean = weights.gamma_i[weights.popularity > 0].double().mean(0)
+    torch.testing.assert_close(placed.gamma.double(), mean.expand(3, -1), atol=1e-6, rtol=0)
+
+
+def test_an_item_is_placed_alike_whatever_stands_beside_it(bundle: Bundle) -> None:
+    """To the bit, so that replicas agree that heard of items in another order."""
+    placer = Placer(bundle.weights, bundle.visual)
+
+    together = placer.place(PICTURES)
+    alone = Placer(bundle.weights, bundle.visual).place(PICTURES[1:2])
+
+    assert together.gamma[1].numpy().tobytes() == alone.gamma[0].numpy().tobytes()
 
 
 def test_no_items_are_no_rows(bundle: Bundle) -> None:
     """Arrays of the form's own kinds, float32, without rows."""
-    placed = place_items(bundle.weights, bundle.visual, torch.empty(0, FEATURES))
+    placed = Placer(bundle.weights, bundle.visual).place(torch.empty(0, FEATURES))
 
     assert placed.gamma.shape == placed.e.shape == placed.e_match.shape == (0, 8)
     assert (placed.beta is None) == (bundle.weights.beta is None)
@@ -61,7 +110,7 @@ def test_no_items_are_no_rows(bundle: Bundle) -> None:
 
 def test_one_visual_matrix_is_one_array(bundle: Bundle) -> None:
     """e_match is e itself exactly where the form has no matrix of the match's own."""
-    placed = place_items(bundle.weights, bundle.visual, PICTURES)
+    placed = Placer(bundle.weights, bundle.visual).place(PICTURES)
 
     assert (placed.e_match is placed.e) == (bundle.weights.e_match is None)
 
@@ -78,7 +127,7 @@ def test_one_visual_matrix_is_one_array(bundle: Bundle) -> None:
 def test_features_that_cannot_be_placed_are_refused(bundle: Bundle, features: torch.Tensor, said: str) -> None:
     """The message names the shape."""
     with pytest.raises(ShapeError, match=said):
-        place_items(bundle.weights, bundle.visual, features)
+        Placer(bundle.weights, bundle.visual).place(features)
 
 
 def _weights_of(weights: Weights, placed: ItemArrays) -> Weights:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from causalrec.bundle import Bundle
 from causalrec.equations import Form
+from causalrec.placing import Placer
 from service.catalogue import Catalogue, ItemRecord
 from tests.bundles import FEATURES, make_bundle
 
@@ -67,7 +68,7 @@ def test_new_items_follow_the_bundles_in_the_order_of_their_ids() -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_new_item_is_placed_by_its_picture_alone(form: Form) -> None:
-    """e = Eᵀφ(V) with the match of the no-treatment item, nobody's popularity, and the users that the bundle has."""
+    """e = Eᵀφ(V), the match that its picture lets expect, nobody's popularity, and the users that the bundle has."""
     bundle = BUNDLES[form]
     own, visual = bundle.weights, bundle.visual
 
@@ -77,10 +78,9 @@ def test_a_new_item_is_placed_by_its_picture_alone(form: Form) -> None:
     feature = torch.from_numpy(np.random.default_rng(5).random(FEATURES).astype(np.float32))
     seen = (feature - visual.scaling.mean) / visual.scaling.scale
     torch.testing.assert_close(cold.e[0], seen @ visual.E)
-    torch.testing.assert_close(cold.gamma_i[0], own.null_gamma)
-    assert (cold.beta is None) == (own.beta is None)
-    if cold.beta is not None and own.beta is not None:
-        assert cold.beta[0] == own.null_beta
+    expected = Placer(own, visual).place(feature[None])
+    torch.testing.assert_close(cold.gamma_i, expected.gamma)
+    torch.testing.assert_close(cold.beta, expected.beta)
     assert cold.popularity.tolist() == [0.0]
     assert cold.gamma_u is own.gamma_u
 
