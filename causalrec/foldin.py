@@ -18,7 +18,7 @@ PRIOR = 1.0
 HALF_LIFE = 10.0  # events
 FLOOR = 1e-3  # of the users' mean variance, added to each direction, so that none is thought impossible
 LEAST = ROUNDING = 1e-12
-SAMPLE = 200_000  # items and users, evenly spread, that means and covariances are taken over
+SAMPLE = 50_000  # items and users, evenly spread, that means and covariances are taken over
 
 
 class FoldIn:

@@ -15,7 +15,7 @@ from causalrec.weights import Weights
 
 Floats = NDArray[np.float64]
 
-SAMPLE = 200_000  # items, evenly spread, that the guess is fitted to
+SAMPLE = 50_000  # items, evenly spread, that the guess is fitted to
 RIDGES: Final = tuple(10.0**power for power in range(-6, 5))  # times the mean eigenvalue of e's scatter
 
 
