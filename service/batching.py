@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -42,7 +43,32 @@ class _Ticket(Generic[Ask, Got]):
     arrived: float = field(default_factory=time.perf_counter)
 
 
+Outcomes = tuple[Sequence[Got | Exception], float]
 _Result = tuple[list[Got | Exception], float] | Exception
+
+
+class Place(Generic[Ask, Got]):
+    """Room in a `Batcher`'s line, for as many things as it was taken for."""
+
+    def __init__(self, batcher: "Batcher[Ask, Got]", size: int) -> None:
+        self._batcher = batcher
+        self._size = size
+        self.used = False
+        """They were asked: the place is theirs until they are begun."""
+
+    async def ask(self, *asks: Ask) -> Outcomes[Got]:
+        """
+        The outcomes of `asks`, all from one batch, and the seconds they waited to be begun.
+
+        Cancelled while it waits, it gives its place back and is not worked on.
+
+        Raises: DeadlinePassed; whatever the `Batcher`'s work itself raises; ValueError for more or fewer than there is
+            room for.
+        """
+        if len(asks) != self._size:
+            raise ValueError(f"a place for {self._size} was taken, not for {len(asks)}")
+        self.used = True
+        return await self._batcher._wait(asks)
 
 
 class Batcher(Generic[Ask, Got]):
@@ -87,7 +113,7 @@ class Batcher(Generic[Ask, Got]):
 
     @property
     def waiting(self) -> int:
-        """Things admitted and not begun."""
+        """Things let in and not begun."""
         return self._waiting
 
     @property
@@ -99,20 +125,36 @@ class Batcher(Generic[Ask, Got]):
         """Seconds after which to try again while nobody is let in, else None."""
         return self._retry_after() if self._waiting >= self._max_waiting else None
 
-    async def ask(self, *asks: Ask) -> tuple[Sequence[Got | Exception], float]:
+    @contextmanager
+    def place(self, size: int) -> Iterator["Place[Ask, Got]"]:
         """
-        The outcomes of `asks`, all from one batch, and the seconds they waited to be begun.
+        Room in the line for `size` things, kept while they are made ready and given back unless they are asked.
 
-        Cancelled while it waits, it gives its place back and is not worked on.
+        Who is let in is not refused later, and no more are made ready than can wait.
 
-        Raises: Overloaded when the line is full; DeadlinePassed; whatever `work` itself raises.
+        Raises: Overloaded when the line is full.
         """
-        ticket = _Ticket[Ask, Got](asks, asyncio.get_running_loop().create_future())
         with self._changed:
             if self._waiting >= self._max_waiting:
                 raise Overloaded(self._retry_after())
+            self._waiting += size
+        place = Place(self, size)
+        try:
+            yield place
+        finally:
+            if not place.used:
+                with self._changed:
+                    self._waiting -= size
+
+    async def ask(self, *asks: Ask) -> Outcomes[Got]:
+        """`Place.ask` in a place of its own. Raises: also Overloaded when the line is full."""
+        with self.place(len(asks)) as place:
+            return await place.ask(*asks)
+
+    async def _wait(self, asks: Sequence[Ask]) -> Outcomes[Got]:
+        ticket = _Ticket[Ask, Got](asks, asyncio.get_running_loop().create_future())
+        with self._changed:
             self._line.append(ticket)
-            self._waiting += len(asks)
             self._changed.notify()
         try:
             return await ticket.future

@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar
 
 from causalrec.errors import RequestError, StateUnavailable
 from service.answers import Answer, encode_several, entity_tag
-from service.batching import Batcher
+from service.batching import Batcher, Place
 from service.engine import Ask, Encoded
 from service.events import UserState
 from service.live import Live
@@ -52,8 +52,9 @@ class Recommender:
     async def recommend(self, wanted: Wanted) -> Answer:
         """The answer to one request. Raises: RequestError, Overloaded, DeadlinePassed, NotReady."""
         self._live.ranker.planner.check(wanted)  # refused before it waits
-        (known,), asked = await self._remember([wanted])
-        (encoded,), waited = await self._ask(known)
+        with self._batcher.place(1) as place:
+            (known,), asked = await self._remember([wanted])
+            (encoded,), waited = await self._ask(place, known)
         return _answer(encoded.body, encoded, asked, waited)
 
     async def recommend_batch(self, requests: Sequence[Wanted]) -> Answer:
@@ -68,15 +69,17 @@ class Recommender:
                 planner.check(wanted)
             except RequestError as error:
                 raise RequestError(f"requests.{index}.{error.field}", error.value, error.detail) from error
-        known, asked = await self._remember(requests)
-        every, waited = await self._ask(*known)
+        with self._batcher.place(len(requests)) as place:
+            known, asked = await self._remember(requests)
+            every, waited = await self._ask(place, *known)
         return _answer(encode_several([encoded.body for encoded in every]), every[0], asked, waited)
 
     async def lambda2_path(self, wanted: WantedPath) -> Answer:
         """A user's exact λ2 path. Raises: as `recommend`."""
-        (known,), asked = await self._remember([wanted])
-        self._live.ranker.check_path(known)  # refused before it waits in the line
-        (encoded,), waited = await self._ask(known)
+        with self._batcher.place(1) as place:
+            (known,), asked = await self._remember([wanted])
+            self._live.ranker.check_path(known)  # refused before it waits to be scored
+            (encoded,), waited = await self._ask(place, known)
         return _answer(encoded.body, encoded, asked, waited)
 
     async def _remember(self, requests: Sequence[AnyWanted]) -> tuple[Sequence[AnyWanted], float]:
@@ -98,8 +101,8 @@ class Recommender:
             for wanted in requests
         ], seconds
 
-    async def _ask(self, *asks: Ask) -> tuple[list[Encoded], float]:
-        outcomes, waited = await self._batcher.ask(*asks)
+    async def _ask(self, place: Place[Ask, Encoded], *asks: Ask) -> tuple[list[Encoded], float]:
+        outcomes, waited = await place.ask(*asks)
         self._telemetry.waited(waited)
         every: list[Encoded] = []
         for outcome in outcomes:

@@ -143,6 +143,25 @@ def test_a_full_line_refuses_and_says_when_to_come_back() -> None:
     run(scenario, max_waiting=2)
 
 
+def test_a_place_is_kept_while_what_is_asked_is_made_ready() -> None:
+    """It counts as waiting, so that nobody who was let in is refused later; unused, it is given back."""
+
+    async def scenario(batcher: Batcher[int, int], work: Held) -> None:
+        with batcher.place(2) as place:
+            with pytest.raises(Overloaded):
+                await batcher.ask(4)
+            assert batcher.waiting == 2
+            with pytest.raises(ValueError, match="a place for 2 was taken, not for 1"):
+                await place.ask(1)
+        assert batcher.waiting == 0
+        with batcher.place(1) as place:
+            work.release.set()
+            assert (await place.ask(5))[0] == [10]
+        assert batcher.waiting == 0
+
+    run(scenario, max_waiting=2)
+
+
 def test_a_caller_who_left_is_not_worked_for() -> None:
     """Cancelled while waiting, it gives its place back at once and is in no batch; cancelled later, nobody is hurt."""
 
