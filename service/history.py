@@ -35,7 +35,9 @@ def evidence(did: Iterable[Did], catalogue: Catalogue, known: Rows) -> tuple[Row
         if row is not None and row < catalogue.bundle_items and act in STRENGTH:
             strengths[row] = max(strengths.get(row, 0.0), STRENGTH[act])
     rows = np.fromiter(strengths, dtype=np.int64, count=len(strengths))
-    new = np.isin(rows, known, invert=True)
+    new = np.ones(len(rows), dtype=bool)
+    if len(known):
+        new = known[np.minimum(np.searchsorted(known, rows), len(known) - 1)] != rows
     return rows[new], np.fromiter(strengths.values(), dtype=np.float64)[new] * recency(int(new.sum()))
 
 
