@@ -56,7 +56,7 @@ def test_the_answers_shown_are_answers() -> None:
     answers = [RecommendationAnswer.model_validate(body) for body in shown if "items" in body]
     problems = [body for body in shown if "status" in body]
 
-    assert (len(answers), len(problems)) == (2, 1)
+    assert (len(answers), len(problems)) == (3, 1)
     for item in answers[0].items:
         assert item.explain
         assert item.explain.undebiased - item.explain.removed == pytest.approx(item.score, abs=1e-11)

@@ -53,7 +53,7 @@ def test_the_study_reports_every_trial(tmp_path: Path, folder: Path, monkeypatch
         for row in ("stored vectors", "all folded in", "trained again", "cold items"):
             assert f"| {form}" in text
             assert row in text
-    assert text.count("γ* instead") == 4
+    assert text.count("| γ* instead") == 4
     assert text.count("| ρ = ") == 10
     assert "user-0" not in text
     assert "nan" not in text
