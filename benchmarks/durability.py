@@ -35,6 +35,7 @@ from service.state.child import FSYNC, PID, Durability
 from tests.bundles import make_bundle
 
 KILLS = (("Redis", 0.2), ("Redis", 0.4), ("the service", 0.6), ("Redis", 0.8))  # what, at which share acknowledged
+AHEAD = 0.15  # of the events may be told while something is being killed and started again
 AWAY = 1.0  # seconds until a named server is started again
 DEADLINE = 120.0
 
@@ -123,12 +124,15 @@ def until(holds: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-def disturb(stack: Stack, tellers: Tellers, events: int) -> None:
-    """Kills each of KILLS in its turn."""
+def disturb(stack: Stack, tellers: Tellers, events: int, killed: list[int]) -> None:
+    """Kills each of KILLS in its turn, while events are told; `killed` gets how many were acknowledged then."""
     for what, share in KILLS:
+        tellers.most = (share + AHEAD) * events
         until(partial(tellers.reached, share * events), f"{share:.0%} to be acknowledged")
-        print(f"killing {what} at {len(tellers.acknowledged):,} events", file=sys.stderr, flush=True)
+        killed.append(len(tellers.acknowledged))
+        print(f"killing {what} at {killed[-1]:,} events", file=sys.stderr, flush=True)
         stack.kill(what)
+    tellers.most = float("inf")
 
 
 def export(where: Sequence[str], folder: Path) -> None:
@@ -171,7 +175,9 @@ def measure(options: "Options", bundle: Path, folder: Path, *, named: bool) -> b
     stack = Stack(bundle, folder, options.durability, named=named)
     try:
         tellers = Tellers(stack.address, events, options.clients)
-        disturber = threading.Thread(target=disturb, args=(stack, tellers, len(events)))
+        tellers.most = 0  # until the disturber says
+        killed: list[int] = []
+        disturber = threading.Thread(target=disturb, args=(stack, tellers, len(events), killed))
         begun = time.perf_counter()
         disturber.start()
         tellers.tell()
@@ -182,6 +188,8 @@ def measure(options: "Options", bundle: Path, folder: Path, *, named: bool) -> b
         export(stack.where, folder / "exported")
     finally:
         stack.close()
+    meanwhile = len(killed) == len(KILLS) and max(killed) < len(events)
+    claims.check(meanwhile, "killed while events were told", ", ".join(f"{at:,}" for at in killed), "all")
     compare(claims, events, tellers, folder / "exported", options.durability)
     counts = ", ".join(f"{what}: {count:,}" for what, count in sorted(tellers.counts.items()))
     report.note(

@@ -40,7 +40,8 @@ class Tellers:
     """
     Clients with a connection each, kept alive, that share the events between them.
 
-    acknowledged: ids of the events that a 200 was answered for. counts: requests by what became of them.
+    acknowledged: ids of the events that a 200 was answered for. counts: requests by what became of them. most: while so
+    many are acknowledged nothing is sent, so that they cannot be through before what is to disturb them.
     """
 
     def __init__(self, address: str, events: Sequence[Event], clients: int) -> None:
@@ -49,6 +50,7 @@ class Tellers:
         self._guard = threading.Lock()
         self.acknowledged: set[str] = set()
         self.counts: Counter[str] = Counter()
+        self.most = float("inf")
 
     def tell(self) -> None:
         """Returns when every event is acknowledged, or given up."""
@@ -63,6 +65,8 @@ class Tellers:
         rng, share, at = random.Random(number), self._shares[number], 0
         connection = http.client.HTTPConnection(self._place, timeout=10)
         while at < len(share):
+            while self.reached(self.most):
+                time.sleep(PAUSE)
             part = share[at : at + rng.choice(SIZES)]
             at += len(part)
             body = json.dumps(part[0] if len(part) == 1 else {"events": part})
