@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from fastapi import FastAPI
 
-from causalrec.errors import StateUnavailable
+from causalrec.errors import ConfigError, StateUnavailable
 from service import problems
 from service.batching import Batcher
 from service.engine import Engine
@@ -112,7 +112,7 @@ class State(NamedTuple):
 
 @asynccontextmanager
 async def remembering(settings: Settings, live: Live, telemetry: Telemetry) -> AsyncIterator[State]:
-    """Redis, and everything that stands on it, for one event loop. Raises: ConfigError, InstallationError, OSError."""
+    """Redis, and everything that stands on it, for one event loop. Raises: ConfigError, InstallationError."""
     connection = await Connection.open(
         settings.redis_url.get_secret_value() if settings.redis_url else None,
         data_dir=settings.data_dir,
@@ -125,7 +125,11 @@ async def remembering(settings: Settings, live: Live, telemetry: Telemetry) -> A
         users = UserStore(connection, settings.user_acts, settings.user_days * 86_400)
         spool = Spool(settings.data_dir / "spool", settings.max_spool_bytes)
         intake = Intake(EventLog(connection, settings.max_events), users, spool, telemetry)
-        await intake.open()
+        try:
+            await intake.open()
+        except OSError as error:
+            detail = f"data directory {settings.data_dir} cannot be written ({error.strerror}); name one that can be"
+            raise ConfigError(detail) from error
         stack.push_async_callback(intake.close)
         pictures = Pictures()
         stack.callback(pictures.close)
@@ -145,23 +149,22 @@ async def remembering(settings: Settings, live: Live, telemetry: Telemetry) -> A
                 "items_skipped": lambda: ranker.catalogue.skipped,
             }
         )
-        completing = asyncio.create_task(completed(live, known, start_without_state=settings.start_without_state))
+        if settings.start_without_state and not connection.available:
+            live.complete()
+        completing = asyncio.create_task(completed(live, known))
         stack.push_async_callback(ended, completing)
         if connection.available:
             await asyncio.wait({completing}, timeout=PATIENCE)
         yield State(users, intake, known)
 
 
-async def completed(live: Live, items: Items, *, start_without_state: bool) -> None:
+async def completed(live: Live, items: Items) -> None:
     """Lets answers be made once what is hidden is known."""
-    if start_without_state:
-        live.complete()
-        return
     while True:
         try:
             await items.loaded(PATIENCE)
         except StateUnavailable as error:
-            log.warning("not ready: %s, so that what is hidden is not known", error)
+            log.warning("%s: what is hidden is not known", error)
         else:
             live.complete()
             return

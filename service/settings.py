@@ -89,8 +89,8 @@ class Settings(BaseSettings):
     max_live_items: int = Field(10_000, ge=1, le=100_000)
     """Items that may be new, changed or deleted since the bundle; then PUT is answered 409."""
     start_without_state: bool = False
-    """Answer before the live catalogue was read once. Without it a process that starts while Redis is away is not
-    ready, since it cannot know which items are hidden; one that is running goes on either way."""
+    """Answer also when Redis is away at the start. Without it such a process is not ready until Redis is there: it
+    cannot know which items are hidden. One that is running goes on either way."""
     torch_threads: int = Field(1, ge=1)
     """Threads of one tensor operation; more than 1 helps only catalogues of several 100,000 items."""
     keep_alive_seconds: int = Field(75, ge=0)

@@ -1,6 +1,7 @@
 """What is remembered of each user: the last time of each kind of act with each item, newest first, bounded."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from service.events import NO_STATE, Act, Event, EventType, UserState
@@ -31,9 +32,40 @@ class UserStore:
         self._connection = connection
         self._kept = kept
         self._ttl = ttl_seconds
+        self._asked: dict[str, asyncio.Future[UserState]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def read(self, user_ids: Sequence[str]) -> list[UserState]:
-        """What is remembered of each. One round trip, to each node concerned of a cluster. Raises: StateUnavailable."""
+        """
+        What is remembered of each. Whoever asks in the same turn of the event loop shares a round trip.
+
+        Raises: StateUnavailable.
+        """
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            loop.call_soon(self._ask)
+        waiting = [self._asked.setdefault(user_id, loop.create_future()) for user_id in user_ids]
+        return [await asyncio.shield(future) for future in waiting]
+
+    def _ask(self) -> None:
+        asked, self._asked = self._asked, {}
+        task = asyncio.get_running_loop().create_task(self._answer(asked))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _answer(self, asked: Mapping[str, "asyncio.Future[UserState]"]) -> None:
+        try:
+            states = await self._fetch(list(asked))
+        except Exception as error:  # noqa: BLE001 - whoever asked gets it
+            for future in asked.values():
+                future.set_exception(error)
+                future.exception()  # seen, also where nobody waits any more
+        else:
+            for future, state in zip(asked.values(), states, strict=True):
+                future.set_result(state)
+
+    async def _fetch(self, user_ids: Sequence[str]) -> list[UserState]:
+        """One round trip, to each node concerned of a cluster."""
         keys = [self._connection.keys.user_acts(user_id) for user_id in user_ids]
 
         async def work(redis: Any) -> list[list[tuple[bytes, float]]]:

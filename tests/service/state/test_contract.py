@@ -122,6 +122,38 @@ def test_acts_come_newest_first(any_server: Server) -> None:
     )
 
 
+def test_who_asks_at_the_same_time_shares_a_round_trip(any_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets their own user's, also when one of them leaves; all are told when Redis cannot be asked."""
+    trips = 0
+
+    async def scenario() -> Any:
+        async with connect(any_server) as connection:
+            store = UserStore(connection)
+            await store.record([event("hat", 1.0), event("bag", 2.0, user_id="bob")])
+            run = connection.run
+
+            async def counted(*arguments: Any, **named: Any) -> Any:
+                nonlocal trips
+                trips += 1
+                return await run(*arguments, **named)
+
+            monkeypatch.setattr(connection, "run", counted)
+            asks = [asyncio.create_task(store.read(users)) for users in (["ann"], ["bob", "ann"], ["cyd"], ["bob"])]
+            await asyncio.sleep(0)
+            asks[-1].cancel()
+            found = await asyncio.gather(*asks, return_exceptions=True)
+            connection._breaker.open()
+            failed = await asyncio.gather(store.read(["ann"]), store.read(["bob"]), return_exceptions=True)
+            return found, failed
+
+    (ann, both, cyd, left), failed = asyncio.run(scenario())
+
+    assert trips == 2
+    assert [[act.item_id for act in state.acts] for state in (*ann, *both, *cyd)] == [["hat"], ["bag"], ["hat"], []]
+    assert isinstance(left, asyncio.CancelledError)
+    assert [type(each) for each in failed] == [StateUnavailable] * 2
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_order_and_repetition_do_not_matter(any_server: Server, seed: int) -> None:
     """Late and repeated events, in any batches, leave the newest `kept` acts that all of them together have."""
