@@ -43,9 +43,9 @@ class World:
 
 
 @pytest.fixture
-def world(redis_server: Server, folders: dict[Form, Path], data_dir: Path) -> Iterator[World]:
+def world(mortal_server: Server, folders: dict[Form, Path], data_dir: Path) -> Iterator[World]:
     with ExitStack() as closing:
-        yield World(redis_server, folders["paper"], data_dir, closing)
+        yield World(mortal_server, folders["paper"], data_dir, closing)
 
 
 def ids(client: TestClient, user: str = "ann", **options: Any) -> list[str]:
