@@ -99,8 +99,8 @@ def start() -> Iterator[Callable[..., Process]]:
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle large enough for a batch to take a while."""
-    return write_bundle(make_bundle(items=20_000, dim=32), tmp_path_factory.mktemp("big"))
+    """A bundle so large that a batch takes several times the grace that a test gives it."""
+    return write_bundle(make_bundle(items=160_000, dim=32), tmp_path_factory.mktemp("big"))
 
 
 @pytest.mark.parametrize("name", [*FILES, "manifest.json"])
