@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from causalrec import equations
 from causalrec.equations import Form, Terms
-from causalrec.weights import UserVectors, Weights
+from causalrec.weights import UserVectors
 
 Rows = NDArray[np.int64]
 Proof = Literal["certificate", "scan", "none"]
@@ -75,11 +74,6 @@ def best_first(scores: NDArray[np.float64], rows: Rows, k: int) -> Rows:
         kept = np.arange(len(scores))
     order = np.lexsort((rows[kept], -scores[kept]))[:k]
     return kept[order].astype(np.int64)
-
-
-def exact_scores(weights: Weights, user: UserVectors, lambda2: float, rows: Rows) -> NDArray[np.float64]:
-    """Debiased scores [C] of `rows`, float64, rounded to 12 decimals so that ties are ties everywhere."""
-    return rounded_scores(weights.form, weights.terms(user, torch.from_numpy(rows)), user, lambda2)
 
 
 def rounded_scores(form: Form, terms: Terms, user: UserVectors, lambda2: float) -> NDArray[np.float64]:

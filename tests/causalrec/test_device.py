@@ -20,10 +20,11 @@ from causalrec.kernels import block_maxima, device
 from causalrec.kernels.block_maxima import pair_scores, torch_maxima, triton_maxima
 from causalrec.kernels.device import DeviceScan, Kernel
 from causalrec.search import Searcher
-from causalrec.topk import Query, Rows, best_first, exact_scores
+from causalrec.topk import Query, Rows, best_first
 from causalrec.weights import UserVectors, Weights
 from tests.bundles import make_bundle
 from tests.causalrec.conftest import FORMS, LAMBDA2, MakeWeights
+from tests.causalrec.exact import exact_scores
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,10 +12,11 @@ from causalrec.errors import InstallationError
 from causalrec.kernels import compiled
 from causalrec.kernels.fused import FusedScan
 from causalrec.search import Searcher
-from causalrec.topk import Query, Rows, best_first, exact_scores
+from causalrec.topk import Query, Rows, best_first
 from causalrec.weights import Weights
 from tests.causalrec import oracle
 from tests.causalrec.conftest import FORMS, LAMBDA2, MakeWeights
+from tests.causalrec.exact import exact_scores
 
 SIZE = {"users": 6, "items": 1003, "dim": 7, "width": 12}  # neither fills a block nor a vector
 NONE = np.empty(0, dtype=np.int64)

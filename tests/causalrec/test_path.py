@@ -13,9 +13,10 @@ from causalrec import path as paths
 from causalrec.equations import Form
 from causalrec.path import Lambda2Path, trace
 from causalrec.search import Searcher
-from causalrec.topk import Rows, best_first, exact_scores
+from causalrec.topk import Rows, best_first
 from causalrec.weights import UserVectors, Weights
 from tests.causalrec.conftest import FORMS, MakeWeights
+from tests.causalrec.exact import exact_scores
 
 MANY = 100_000
 APART = 2e-12  # float64 scores that differ by more are in this order after rounding to 12 decimals, too

@@ -12,9 +12,10 @@ from causalrec import retrieval
 from causalrec.equations import Form
 from causalrec.index import FAISS_KINDS, Index, Kind
 from causalrec.retrieval import Retriever
-from causalrec.topk import Rows, TopK, best_first, exact_scores
+from causalrec.topk import Rows, TopK, best_first
 from causalrec.weights import Weights
 from tests.causalrec.conftest import FORMS, LAMBDA2, MakeWeights, _weights
+from tests.causalrec.exact import exact_scores
 
 SIZE = {"users": 6, "items": 1500, "dim": 8, "width": 12}
 Change = Callable[[Weights], None]
