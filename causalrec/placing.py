@@ -23,13 +23,13 @@ class Placer:
     """
     Items without a history, as the score sees them.
 
-        eᵢ = Eᵀφ(V),  (γᵢ, βᵢ) = (γ*, β*) + W·(eᵢ − e̅)
+        eᵢ = Eᵀφ(V),  (γᵢ, βᵢ) = (γ̅, β̅) + W·(eᵢ − e̅)
 
     φ is the bundle's centring and scaling. Nobody has matched a new item yet. The match of no item in particular, γ*,
     would leave a paper's score at λ2 = 1 with hardly more than noise to rank by, and below nearly every trained item
     at any λ2 (docs/results/cold.md). So γᵢ is what trained items with such a picture have: W is the ridge regression of
     γ (and β) on e over them, with the ridge of least generalised cross-validation error (Golub, Heath and Wahba 1979).
-    An item whose picture says nothing gets the mean item's γ, which γ* is.
+    An item whose picture says nothing gets the mean γ of the trained items.
 
     Args:
         weights, visual: of one bundle; on the CPU.

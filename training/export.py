@@ -93,7 +93,14 @@ def export(
     for warning in manifest.diagnostics.warnings():
         log.warning("WARNING: %s", warning)
     golden = golden_answers(searcher, users, items, seen, config.export.golden_users)
-    visual = Visual(
+    visual = served_visual(config, prepared, model)
+    bundle = Bundle(manifest, weights, visual, users, items, prepared.dataset.catalogue, seen, index, golden)
+    return write_bundle(bundle, config.export.out)
+
+
+def served_visual(config: RunConfig, prepared: Prepared, model: CausalRec) -> Visual:
+    """What places a new picture while serving."""
+    return Visual(
         prepared.backbone,
         prepared.scaling,
         model.E.detach().cpu(),
@@ -101,8 +108,6 @@ def export(
         None if model.visual_bias is None else model.visual_bias.detach().cpu(),
         config.model.tanh,
     )
-    bundle = Bundle(manifest, weights, visual, users, items, prepared.dataset.catalogue, seen, index, golden)
-    return write_bundle(bundle, config.export.out)
 
 
 def served_weights(config: RunConfig, prepared: Prepared, model: CausalRec) -> Weights:

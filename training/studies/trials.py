@@ -19,7 +19,7 @@ from training.config import RunConfig
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.evaluate import evaluate, popularity_order
-from training.export import served_weights
+from training.export import served_visual, served_weights
 from training.metrics import Bootstrap, Values, judge
 from training.prepare import Prepared, arrange
 from training.run import train
@@ -96,14 +96,7 @@ def trained_on(config: RunConfig, dataset: Dataset, chosen: Chosen) -> Trained:
     prepared = arrange(dataset, parts, config)
     model = train(config, prepared, quiet=True)
     weights = served_weights(config, prepared, model)
-    visual = Visual(
-        prepared.backbone,
-        prepared.scaling,
-        model.E.detach().cpu(),
-        None if model.E_match is None else model.E_match.detach().cpu(),
-        None if model.visual_bias is None else model.visual_bias.detach().cpu(),
-        config.model.tanh,
-    )
+    visual = served_visual(config, prepared, model)
     lambda2 = _default_lambda2(config, prepared, weights)
     return Trained(_of_users(weights, np.unique(dataset.interactions.user[rows])), visual, lambda2)
 
