@@ -1,0 +1,1 @@
+"""Experiments on λ2: who gets which, what is recorded, what it says. Pure functions over plain data."""
