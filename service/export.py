@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import logging
-import os
 import signal
 import sys
 import time
@@ -12,11 +11,10 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from causalrec.errors import CausalRecError, ConfigError, StateUnavailable
+from causalrec.errors import CausalRecError, StateUnavailable
 from service.partitions import Partitions, opened
-from service.state.connection import Connection
+from service.redis_options import add_redis_options, connected
 from service.state.deliveries import Delivered, Deliveries
-from service.state.keys import Keys
 
 log = logging.getLogger(__name__)
 
@@ -79,29 +77,14 @@ class Exporter:
 
 async def export(options: argparse.Namespace) -> int:
     """Runs the export that the command line asks for; how many events it wrote. Raises: CausalRecError, OSError."""
-    keys = Keys(options.prefix, options.tenant)
-    if options.redis_url is None and not options.data_dir.is_dir():
-        raise ConfigError(
-            f"{options.data_dir}: there is no such data directory; give the service's --data-dir, or its --redis-url"
-        )
-    with opened(options.to, keys) as partitions:
-        connection = await Connection.open(
-            options.redis_url,
-            data_dir=options.data_dir,
-            durability="strict"
-            if options.redis_url is None
-            else "everysec",  # a named server's is the service's matter
-            keys=keys,
-        )
-        try:
+    async with connected(options) as connection:
+        with opened(options.to, connection.keys) as partitions:
             deliveries = Deliveries(connection, partitions.consumer)
             total = None if options.follow else await deliveries.waiting()
             with tqdm(total=total, desc="exporting", unit="event", disable=None) as progress:
                 exporter = Exporter(deliveries, partitions, progress)
                 await (exporter.follow(options.every) if options.follow else exporter.once())
                 return exporter.written
-        finally:
-            await connection.close()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -122,16 +105,7 @@ def parser() -> argparse.ArgumentParser:
     export_.add_argument(
         "--every", type=float, default=EVERY, metavar="SECONDS", help=f"between files with --follow [default {EVERY:g}]"
     )
-    for flag, default, text in (
-        ("--redis-url", None, "the service's Redis; without one, the embedded one in its data directory"),
-        ("--data-dir", "data", "the service's data directory"),
-        ("--prefix", "causalrec", "of the keys in Redis"),
-        ("--tenant", "default", "whose events"),
-    ):
-        variable = f"CAUSALREC_{flag[2:].replace('-', '_').upper()}"
-        kind = Path if flag == "--data-dir" else str
-        known = f" [{variable}, default {default}]" if default else f" [{variable}]"
-        export_.add_argument(flag, type=kind, default=os.environ.get(variable, default), help=text + known)
+    add_redis_options(export_)
     return command
 
 

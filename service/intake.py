@@ -3,18 +3,20 @@
 import asyncio
 import logging
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import Literal, Protocol
 
 import orjson
 
 from causalrec.errors import EventLogFull, EventsRefused, StateUnavailable
-from service.events import Event, EventType, packed
+from service.events import Event, RecordType, from_fields, packed
 from service.spool import Spool
 
 logger = logging.getLogger(__name__)
 
 Outcome = Literal["accepted", "duplicate", "spooled", "refused"]
 CHUNK = 1000  # events that are drained at once
+RECORD_BUDGET = 0.05  # seconds that an answer which has to be recorded waits for the log, before it is the spool's turn
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5  # seconds between attempts to drain
 
 
@@ -23,7 +25,7 @@ class Log(Protocol):
 
     @property
     def available(self) -> bool: ...
-    async def append(self, events: Sequence[Event]) -> list[bool]: ...
+    async def append(self, events: Sequence[Event], budget: float | None = None) -> list[bool]: ...
 
 
 class Users(Protocol):
@@ -35,7 +37,7 @@ class Users(Protocol):
 class Told(Protocol):
     """What is counted: events by what became of them and their type; events drained; events that users lack."""
 
-    def events(self, outcome: Outcome, types: Iterable[EventType]) -> None: ...
+    def events(self, outcome: Outcome, types: Iterable[RecordType]) -> None: ...
     def drained(self, events: int) -> None: ...
     def unrecorded(self, events: int) -> None: ...
 
@@ -54,6 +56,8 @@ class Intake:
         self._told = told
         self._spooled = asyncio.Event()
         self._draining: asyncio.Task[None] | None = None
+        self._waiting: list[tuple[Sequence[Event], asyncio.Future[None]]] = []
+        self._recording: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Opens the spool and begins to drain it. Raises: OSError when its folder cannot be made."""
@@ -64,6 +68,8 @@ class Intake:
 
     async def close(self) -> None:
         """Ends draining where it is; what is left waits on the disk for the next process."""
+        if self._recording is not None:
+            await self._recording
         if self._draining is not None:
             self._draining.cancel()
             await asyncio.wait([self._draining])
@@ -77,9 +83,54 @@ class Intake:
             only the log knows the ids, and drops repeats when the spool is drained.
         Raises: EventsRefused when neither log nor spool takes them. Who is cancelled meanwhile is not told.
         """
+        new = await self._store(events)
+        if new is None:
+            return [True] * len(events)
+        await self._remember(events)
+        return new
+
+    async def record(self, events: Sequence[Event]) -> None:
+        """
+        Stores what the service itself says of an answer, all of it or nothing; it is durable on return.
+
+        While the log takes some events in, those that come meanwhile wait and then go together.
+
+        Raises: EventsRefused when neither log nor spool takes them. Who is cancelled meanwhile is not told.
+        """
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((events, done))
+        if self._recording is None or self._recording.done():
+            self._recording = asyncio.create_task(self._record())
+        await done
+
+    async def _record(self) -> None:
+        while self._waiting:
+            group = self._next_group()
+            refusal: Exception | None = None
+            try:
+                await self._store([event for events, _ in group for event in events], RECORD_BUDGET)
+            except Exception as error:  # noqa: BLE001 - whoever waits gets it
+                refusal = error
+            for _, done in group:
+                if done.done():  # cancelled: who waited has gone
+                    continue
+                if refusal is None:
+                    done.set_result(None)
+                else:
+                    done.set_exception(refusal)
+
+    def _next_group(self) -> list[tuple[Sequence[Event], "asyncio.Future[None]"]]:
+        """The first ones that wait, as many as the log takes in at once, but at least one."""
+        sizes = accumulate(len(events) for events, _ in self._waiting)
+        count = max(1, sum(size <= CHUNK for size in sizes))
+        group, self._waiting = self._waiting[:count], self._waiting[count:]
+        return group
+
+    async def _store(self, events: Sequence[Event], budget: float | None = None) -> list[bool] | None:
+        """For each event whether it is new; None where the spool took them. All are counted. Raises: EventsRefused."""
         types = [event.type for event in events]
         try:
-            new = await self._append(events)
+            new = await self._append(events, budget)
             if new is None:
                 await self._write(events)
         except EventsRefused:
@@ -87,18 +138,17 @@ class Intake:
             raise
         if new is None:
             self._told.events("spooled", types)
-            return [True] * len(events)
-        self._told.events("accepted", [type_ for type_, fresh in zip(types, new, strict=True) if fresh])
-        self._told.events("duplicate", [type_ for type_, fresh in zip(types, new, strict=True) if not fresh])
-        await self._record(events)
+        else:
+            self._told.events("accepted", [type_ for type_, fresh in zip(types, new, strict=True) if fresh])
+            self._told.events("duplicate", [type_ for type_, fresh in zip(types, new, strict=True) if not fresh])
         return new
 
-    async def _append(self, events: Sequence[Event]) -> list[bool] | None:
+    async def _append(self, events: Sequence[Event], budget: float | None) -> list[bool] | None:
         """None where the spool has to take them."""
         if self._spool.size or not self._log.available:
             return None
         try:
-            return await self._log.append(events)
+            return await self._log.append(events, budget)
         except StateUnavailable as error:
             logger.warning("events go to the spool: %s", error)
             return None
@@ -109,7 +159,7 @@ class Intake:
         finally:
             self._spooled.set()
 
-    async def _record(self, events: Sequence[Event]) -> None:
+    async def _remember(self, events: Sequence[Event]) -> None:
         """Repeats too: the first time, Redis may have been lost between both."""
         try:
             await self._users.record(events)
@@ -135,11 +185,12 @@ class Intake:
                 await asyncio.sleep(LONGEST_PAUSE)
 
     async def _drain_records(self, records: Sequence[bytes]) -> None:
-        events = [Event(*fields) for record in records for fields in orjson.loads(record)]
+        events = [from_fields(fields) for record in records for fields in orjson.loads(record)]
         for start in range(0, len(events), CHUNK):
             chunk = events[start : start + CHUNK]
             await self._insist(chunk)
-            await self._record(chunk)
+            if acts := [event for event in chunk if event.served is None]:
+                await self._remember(acts)
             self._told.drained(len(chunk))
 
     async def _insist(self, events: Sequence[Event]) -> None:

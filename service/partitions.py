@@ -4,20 +4,23 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 
 from causalrec.errors import ConfigError, DataError
 from causalrec.files import remove_leftovers, sync, try_lock, write_atomically
+from service.events import Event
 from service.state.deliveries import Delivered
 from service.state.keys import Keys
 
 RECORD = "export.json"
 LOCK = ".lock"
-SCHEMA = {
+SCHEMA: Final[Mapping[str, pl.DataType | DataTypeClass]] = {
     "event_id": pl.String,
     "user_id": pl.String,
     "item_id": pl.String,
@@ -26,7 +29,24 @@ SCHEMA = {
     "timestamp": pl.Float64,
     "request_id": pl.String,
     "stream_id": pl.String,
+    "experiment": pl.String,
+    "version": pl.Int64,
+    "series": pl.Int64,
+    "variant": pl.String,
+    "lambda2": pl.List(pl.Float64),
+    "propensity": pl.Float64,
+    "bundle_id": pl.String,
+    "item_ids": pl.List(pl.String),
+    "teams": pl.String,
+    "seconds": pl.Float64,
+    "before_clicks": pl.Int64,
+    "before_carts": pl.Int64,
+    "before_purchases": pl.Int64,
+    "before_ratings": pl.Int64,
 }
+TOLD = 8  # columns of an event that somebody told; the others are those of answers in experiments, and null of it
+NOTHING = (None,) * (len(SCHEMA) - TOLD)
+UNKNOWN = (None,) * 4  # acts before an answer, where nothing was known of them
 
 
 class Partitions:
@@ -54,9 +74,9 @@ class Partitions:
         Returns: how many there were.
         Raises: DataError when a file of the folder cannot be read, OSError when none can be written.
         """
-        rows = [(*each.event, each.stream_id) for each in delivered if each.event is not None]
+        rows = [_row(each.event, each.stream_id) for each in delivered if each.event is not None]
         fresh = self._unknown(
-            pl.DataFrame(rows, SCHEMA, orient="row").unique("event_id", keep="first", maintain_order=True)
+            pl.DataFrame(rows, dict(SCHEMA), orient="row").unique("event_id", keep="first", maintain_order=True)
         )
         moment = (pl.col("timestamp") * 1e6).round().cast(pl.Int64).cast(pl.Datetime("us", "UTC"))
         fresh = fresh.with_columns(timestamp=moment).with_columns(date=pl.col("timestamp").dt.date())
@@ -69,7 +89,8 @@ class Partitions:
         if not files:
             return frame
         ids = frame.lazy().select("event_id")
-        there = pl.scan_parquet(files, hive_partitioning=False).select("event_id")
+        ids_only = {"event_id": pl.String}  # files of an earlier release have fewer columns
+        there = pl.scan_parquet(files, schema=ids_only, hive_partitioning=False, extra_columns="ignore")
         try:
             known = there.join(ids, on="event_id", how="semi").collect(engine="streaming")
         except pl.exceptions.PolarsError as error:
@@ -91,6 +112,14 @@ class Partitions:
         content = io.BytesIO()
         part.write_parquet(content)
         write_atomically(path, content.getvalue())
+
+
+def _row(event: Event, stream_id: str) -> tuple[object, ...]:
+    told = (*event[:-1], stream_id)
+    if event.served is None:
+        return told + NOTHING
+    *answer, before = event.served
+    return (*told, *answer, *(before or UNKNOWN))
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
 from causalrec.manifest import Manifest
 from causalrec.topk import Proof
-from service.events import EventType
+from service.events import RecordType
 from service.intake import Outcome as Told
 from service.planning import Source
 from service.ranking import Ranked
@@ -96,21 +96,37 @@ class Telemetry:
         )
         fallbacks = Counter(
             "causalrec_fallbacks",
-            "Requests answered without something: state (Redis did not say in time what the user did).",
+            "Requests answered without something: state (Redis did not say in time what the user did); experiment (it "
+            "could not be recorded, so the default λ2 was served).",
             ("reason",),
             registry=registry,
         )
         self._without_state = fallbacks.labels("state")
+        self._without_experiment = fallbacks.labels("experiment")
+        experiment = "experiment", "variant"
+        self._exposures = Counter(
+            "causalrec_exposures",
+            "First answers of users in an experiment; again after this process was restarted.",
+            experiment,
+            registry=registry,
+        )
+        self._lists = Counter(
+            "causalrec_experiment_answers",
+            "Answers that were recorded in an experiment.",
+            experiment,
+            registry=registry,
+        )
         events = Counter(
             "causalrec_events",
-            "Events told: accepted (in Redis), duplicate, spooled (on disk, for Redis later), refused.",
+            "Events told, and exposures, lists and failures of answers in experiments: accepted (in Redis), duplicate, "
+            "spooled (on disk, for Redis later), refused.",
             ("outcome", "type"),
             registry=registry,
         )
         self._events = {
             (outcome, type_): events.labels(outcome, type_)
             for outcome in get_args(Told)
-            for type_ in get_args(EventType)
+            for type_ in get_args(RecordType)
         }
         self._drained = Counter("causalrec_events_drained", "Spooled events brought to Redis.", registry=registry)
         self._unrecorded = Counter(
@@ -159,7 +175,7 @@ class Telemetry:
         if not answered:
             self._without_state.inc()
 
-    def events(self, outcome: Told, types: Iterable[EventType]) -> None:
+    def events(self, outcome: Told, types: Iterable[RecordType]) -> None:
         """Events told, all with one outcome."""
         for type_ in types:
             self._events[outcome, type_].inc()
@@ -171,6 +187,14 @@ class Telemetry:
     def unrecorded(self, events: int) -> None:
         """Accepted events that their users lack."""
         self._unrecorded.inc(events)
+
+    def recorded(self, experiment: str, variant: str, *, exposure: bool) -> None:
+        """An exposure or an answer that is on record; experiments are few, and made by people."""
+        (self._exposures if exposure else self._lists).labels(experiment, variant).inc()
+
+    def without_experiment(self) -> None:
+        """One request whose part in an experiment could not be recorded."""
+        self._without_experiment.inc()
 
     def waited(self, seconds: float) -> None:
         """One request's time in the line."""

@@ -4,16 +4,16 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from service.events import NO_STATE, Act, Event, EventType, UserState
+from service.events import NO_STATE, Act, Event, EventType, RecordType, UserState
 from service.state.connection import Connection
 
 KEPT = 200
 TTL_SECONDS = 90 * 24 * 3600
 WRITE_BUDGET = 1.0
 
-# One byte, as every act of every user is held in memory. An impression is no act.
-CODES: dict[EventType, bytes] = {"click": b"c", "cart": b"b", "purchase": b"p", "rating": b"r"}
-TYPES = {code: name for name, code in CODES.items()}
+# One byte, as every act of every user is held in memory. Nothing else is an act.
+TYPES: dict[bytes, EventType] = {b"c": "click", b"b": "cart", b"p": "purchase", b"r": "rating"}
+CODES: dict[RecordType, bytes] = {name: code for code, name in TYPES.items()}
 
 
 class UserStore:

@@ -1,11 +1,12 @@
 """Events for tests, and an event log, users and telemetry that live in memory and fail when told to."""
 
+import asyncio
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from causalrec.errors import CausalRecError
-from service.events import Event, EventType
+from service.events import Event, EventType, RecordType
 
 
 def event(number: int, type_: EventType = "click", **changed: Any) -> Event:
@@ -20,7 +21,10 @@ def several(start: int, stop: int) -> list[Event]:
 
 
 class MemoryLog:
-    """An event log. Where they are set, `failure` is raised instead of adding events, and `late` after it."""
+    """
+    An event log. Where they are set, `failure` is raised instead of adding events, and `late` after it; it answers
+    while `open` is set. sizes: how many events the calls had; budget: of the last one.
+    """
 
     def __init__(self) -> None:
         self.events: list[Event] = []
@@ -28,9 +32,16 @@ class MemoryLog:
         self.failure: CausalRecError | None = None
         self.late: CausalRecError | None = None
         self.asked = 0
+        self.open = asyncio.Event()
+        self.open.set()
+        self.sizes: list[int] = []
+        self.budget: float | None = None
 
-    async def append(self, events: Sequence[Event]) -> list[bool]:
+    async def append(self, events: Sequence[Event], budget: float | None = None) -> list[bool]:
         self.asked += 1
+        self.sizes.append(len(events))
+        self.budget = budget
+        await self.open.wait()
         if self.failure:
             raise self.failure
         known = {each.event_id for each in self.events}
@@ -60,7 +71,7 @@ class Counts:
     def __init__(self) -> None:
         self.counted: Counter[tuple[str, str]] = Counter()
 
-    def events(self, outcome: str, types: Iterable[EventType]) -> None:
+    def events(self, outcome: str, types: Iterable[RecordType]) -> None:
         self.counted.update((outcome, type_) for type_ in types)
 
     def drained(self, events: int) -> None:

@@ -99,6 +99,25 @@ def test_only_the_types_asked_for_count(folder: Path, tmp_path: Path) -> None:
         DataConfig.model_validate({"events_types": ["impression"]})
 
 
+def test_what_the_service_recorded_of_its_answers_is_no_event(tmp_path: Path) -> None:
+    """Exposures, lists and failures lie in the same files, in columns that older ones lack: they teach nothing."""
+    events = write_events(tmp_path, ("ann", "hat", "click", None, 1))
+    write_events(
+        events,
+        *[("ann", "", type_, None, 2) for type_ in ("exposure", "list", "failure")],
+        ("bob", "tie", "click", None, 3),
+        name="date=2026-02-01/part-3-0-3-0.parquet",
+    )
+    path = events / "date=2026-02-01/part-3-0-3-0.parquet"
+    columns = {"experiment": pl.lit("dial"), "item_ids": pl.lit(["hat", "shoe"]), "lambda2": pl.lit([0.5])}
+    pl.read_parquet(path).with_columns(**columns).write_parquet(path)
+
+    frame, _, skipped = read_events(events, ITEMS, ("click", "cart", "purchase", "rating"))
+
+    assert frame.select("user_id", "item_id").rows() == [("ann", "hat"), ("bob", "tie")]
+    assert skipped == {}
+
+
 def test_items_that_the_trainer_does_not_know_are_dropped_and_counted(
     folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from causalrec.errors import StateUnavailable
 from service.events import NO_STATE, Act, Event, EventType
 from service.state.users import UserStore
+from tests.service.served import a_list, exposure, failure
 from tests.service.state.servers import Server, connect
 
 DAY = 24 * 3600
@@ -30,7 +31,7 @@ def random_events(rng: random.Random, count: int, users: tuple[str, ...] = ("ann
 
 def newest(events: list[Event], user_id: str, kept: int) -> set[Act]:
     """The oracle: the last time of each act, by plain loops; which of equally old ones are kept is not asked."""
-    last: dict[tuple[str, EventType], float] = {}
+    last: dict[tuple[str, Any], float] = {}
     for each in events:
         if each.user_id == user_id:
             key = each.item_id, each.type
@@ -120,6 +121,18 @@ def test_acts_come_newest_first(any_server: Server) -> None:
         Act("hat", "click", 1001.0),
         Act("shirt:1 ü", "click", 1000.125),
     )
+
+
+def test_what_the_service_recorded_is_no_act(any_server: Server) -> None:
+    """An exposure, a list and a failure are nothing that a user did."""
+
+    async def scenario() -> Any:
+        async with connect(any_server) as connection:
+            store = UserStore(connection)
+            await store.record([exposure("ann", 0), a_list("ann", 0), failure("ann", 0)])
+            return (await store.read(["ann"]))[0]
+
+    assert asyncio.run(scenario()) is NO_STATE
 
 
 def test_who_asks_at_the_same_time_shares_a_round_trip(any_server: Server, monkeypatch: pytest.MonkeyPatch) -> None:

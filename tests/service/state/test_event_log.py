@@ -13,6 +13,7 @@ from service.state.connection import Connection
 from service.state.deliveries import Deliveries
 from service.state.events import DAY, EventLog
 from tests.service.events import event, several
+from tests.service.served import MIXED, a_list, exposure, failure
 from tests.service.state.servers import Server, connect, fresh_keys
 
 T = TypeVar("T")
@@ -56,6 +57,17 @@ def test_events_come_out_as_they_went_in(redis_server: Server) -> None:
         return await EventLog(connection).append(events), await stored(connection)
 
     assert on(redis_server, scenario) == ([True, True], events)
+
+
+def test_what_the_service_recorded_comes_out_as_it_went_in(redis_server: Server) -> None:
+    """Also what is not known, and the two λ2 of an interleaving."""
+    unknown, mixed = exposure("ann", 0, None, propensity=None), a_list("ann", 0, "hüt bag", teams="ba", **MIXED)
+
+    async def scenario(connection: Connection) -> list[Event]:
+        await EventLog(connection).append([unknown, exposure("bob", 0, (1, 2, 3, 4)), mixed, failure("ann", 1)])
+        return await stored(connection)
+
+    assert on(redis_server, scenario) == [unknown, exposure("bob", 0, (1, 2, 3, 4)), mixed, failure("ann", 1)]
 
 
 def test_the_same_id_is_the_same_event(redis_server: Server) -> None:

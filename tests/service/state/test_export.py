@@ -15,12 +15,14 @@ from causalrec.errors import ConfigError, DataError
 from causalrec.files import try_lock
 from service import export
 from service.events import Event
+from service.experiments.metrics import BEFORE
 from service.export import main
-from service.partitions import opened
+from service.partitions import SCHEMA, TOLD, opened
 from service.state.deliveries import Delivered
 from service.state.events import DAY, EventLog
 from service.state.keys import Keys
 from tests.service.events import event, several
+from tests.service.served import MIXED, START, a_list, exposure
 from tests.service.state.servers import Server, connect, fresh_keys
 
 ROOT = Path(__file__).parents[3]
@@ -110,11 +112,41 @@ def test_events_become_files_by_day_and_leave_redis(log: Log, capsys: pytest.Cap
     found = rows(log.folder)
     assert found.schema["timestamp"] == pl.Datetime("us", "UTC")
     kept = found.with_columns(timestamp=pl.col("timestamp").dt.epoch("us") / 1e6).drop("stream_id")
-    assert kept.rows() == [tuple(event(1)), tuple(rated)]
+    assert kept.rows() == [(*each[:-1], *[None] * (len(SCHEMA) - TOLD)) for each in (event(1), rated)]
     assert [line.split(" to ")[0] for line in capsys.readouterr().out.splitlines()] == [
         "2 events written",
         "0 events written",
     ]
+
+
+def test_what_the_service_recorded_has_columns_of_its_own(log: Log) -> None:
+    """All that is known of an answer in an experiment, as analysis needs it."""
+    log.append([exposure("ann", 0, (1, 2, 3, 4)), a_list("ann", 1, "hat bag", teams="ba", **MIXED)])
+
+    log.export()
+
+    found = rows(log.folder).drop("event_id", "stream_id", "timestamp")
+    common = {"user_id": "ann", "item_id": "", "experiment": "dial", "version": 1, "series": 1, "bundle_id": "b1"}
+    exposed = {"type": "exposure", "request_id": "request-0", "variant": "low", "lambda2": [0.0], "propensity": 0.5}
+    shown = {"type": "list", "request_id": "request-1", "variant": "low-high", "lambda2": [0.0, 1.0], "propensity": 1.0}
+    assert [{name: value for name, value in row.items() if value is not None} for row in found.rows(named=True)] == [
+        {**common, **exposed, "item_ids": [], "teams": "", **dict(zip(BEFORE, range(1, 5), strict=True))},
+        {**common, **shown, "item_ids": ["hat", "bag"], "teams": "ba", "seconds": 0.25},
+    ]
+
+
+def test_a_folder_of_an_earlier_release_goes_on(log: Log) -> None:
+    """Its files have no columns for answers in experiments; an id in them is not written again."""
+    log.append(several(0, 3), clock=START)
+    log.export()
+    for path in log.folder.rglob("*.parquet"):
+        pl.read_parquet(path).select(list(SCHEMA)[:TOLD]).write_parquet(path)
+
+    log.append([*several(2, 5), exposure("ann", 0)], clock=START + 30 * DAY)
+    log.export()
+
+    ids = pl.concat([pl.read_parquet(path, columns=["event_id"]) for path in log.folder.rglob("*.parquet")])["event_id"]
+    assert sorted(ids) == [*names(several(0, 5)), "exposure:dial:1:ann"]
 
 
 def test_an_id_that_comes_back_after_weeks_is_not_written_again(log: Log) -> None:
@@ -261,8 +293,7 @@ def test_nothing_to_export_from_is_an_error_of_one_line(tmp_path: Path, capsys: 
         main(["export", "--to", str(tmp_path / "to"), "--redis-url", "redis://127.0.0.1:1/0"]),
     ]
 
-    lines = capsys.readouterr().err.splitlines()
-    errors = [line for line in lines if line.startswith("error: ")]
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert codes == [2, 2]
     assert "no such data directory" in errors[0]
     assert "Redis" in errors[1]

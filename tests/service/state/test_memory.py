@@ -6,8 +6,10 @@ import pytest
 
 from service.events import Event
 from service.state.connection import Connection
+from service.state.events import EventLog
 from service.state.keys import Keys
 from service.state.users import UserStore
+from tests.service.served import MIXED, a_list
 from tests.service.state.conftest import Running
 from tests.service.state.servers import connect
 
@@ -15,6 +17,12 @@ from tests.service.state.servers import connect
 def bytes_of_a_user(acts: int, item_id: int, key: int) -> int:
     """The formula, of the number of acts, the bytes of an item id and of the user's key."""
     return 125 + key + acts * (13 + item_id)
+
+
+def bytes_of_a_unit(unit: int, variant: int, items: int = 0) -> int:
+    """The same of a unit in an experiment: bytes of its id, of the variant's name, and, where lists are interleaved, of
+    the ids in the newest one and one for each."""
+    return 172 + unit + variant + (20 + items if items else 0)
 
 
 async def used(connection: Connection) -> int:
@@ -48,3 +56,27 @@ def test_a_user_needs_what_the_formula_says(running: Running, acts: int, item_id
 
     expected = bytes_of_a_user(acts, item_id, len(keys.user_acts("00000000")))
     assert measured == pytest.approx(expected, rel=0.1, abs=40)
+
+
+@pytest.mark.parametrize(
+    ("unit", "variant", "mixed"),
+    [(8, "0.4", False), (36, "0.4", False), (8, "a-variant-of-26-characters", False), (8, "0-0.8", True)],
+)
+def test_a_unit_of_an_experiment_needs_what_the_formula_says(
+    running: Running, unit: int, variant: str, mixed: bool
+) -> None:
+    """By the server's own account of the hash, within a tenth."""
+    units, items = 20_000, " ".join(f"item-{number:03d}" for number in range(10))
+    changed = {**(MIXED if mixed else {}), "variant": variant, "teams": "ab" * 5 if mixed else ""}
+    lists = [a_list(f"{number:0{unit}d}", 0, items, **changed) for number in range(units)]
+
+    async def scenario() -> int:
+        async with connect(running("embedded"), budget=60.0) as connection:
+            keys = connection.keys
+            await EventLog(connection, budget=60.0).append(lists)
+            measured = await connection.run(lambda redis: redis.memory_usage(keys.units("dial", 1), samples=0))
+            await connection.run(lambda redis: redis.delete(keys.units("dial", 1), keys.events))
+            return int(measured)
+
+    expected = bytes_of_a_unit(unit, len(variant), 90 if mixed else 0)
+    assert asyncio.run(scenario()) / units == pytest.approx(expected, rel=0.1)
