@@ -23,7 +23,7 @@ def encode(ranked: Ranked, bundle_id: str) -> bytes:
     """The JSON of one list, keys in a fixed order: equal answers are equal bytes."""
     plan = ranked.plan
     item_ids = plan.stock.catalogue.ids
-    items = [
+    items: list[dict[str, object]] = [
         {"item_id": item_ids[row], "rank": rank, "score": score}
         for rank, (row, score) in enumerate(
             zip(ranked.best.rows.tolist(), ranked.best.scores.tolist(), strict=True), start=1
@@ -38,14 +38,22 @@ def encode(ranked: Ranked, bundle_id: str) -> bytes:
     if ranked.explanations is not None:
         for item, terms in zip(items, ranked.explanations, strict=True):
             item["explain"] = terms
-    answer = {
+    if ranked.teams:
+        for item, team in zip(items, ranked.teams, strict=True):
+            item["lambda2"] = plan.lambda2[team == "b"]  # of what is in both lists: the first's
+    answer: dict[str, object] = {
         "bundle_id": bundle_id,
-        "lambda2": ranked.lambda2,
+        "lambda2": None if ranked.teams else ranked.lambda2,
         "lambda2_source": plan.lambda2_source,
-        "items": items,
-        "source": plan.source,
-        "exact": ranked.best.exact,
     }
+    if (decision := plan.decision) is not None:
+        answer["experiment"] = {
+            "key": decision.key,
+            "version": decision.version,
+            "variant": decision.variant,
+            "propensity": decision.propensity,
+        }
+    answer |= {"items": items, "source": plan.source, "exact": ranked.best.exact}
     if plan.unknown_item_ids is not None:
         answer["unknown_item_ids"] = plan.unknown_item_ids
     if plan.pins_passed_over is not None:

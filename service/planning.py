@@ -12,13 +12,14 @@ from causalrec.foldin import FoldIn
 from causalrec.topk import Query, Rows
 from causalrec.weights import UserVectors
 from service.events import NO_STATE, EventType, UserState
+from service.experiments.model import Decision
 from service.filters import Mask, check_filter, check_groups
 from service.history import EXCLUDING, Did, evidence, seen
 from service.rules import Boost, Cap, Rules
 from service.stock import Stock
 
 Source = Literal["personal", "history", "cold_user"]
-Lambda2Source = Literal["request", "default"]
+Lambda2Source = Literal["request", "experiment", "default"]
 
 NOTHING: Rows = np.empty(0, dtype=np.int64)
 
@@ -34,8 +35,9 @@ class Wanted(NamedTuple):
     """
     One user's request, its shape checked by `service.schemas`, which says what the fields mean.
 
-    user_id: None is somebody without an id. lambda2: every value to answer at; None is the bundle's default. listed:
-    they came as a list, as the answers will. state: what is remembered of the user.
+    user_id: None is somebody without an id. lambda2: every value to answer at; None is the experiment's, else the
+    bundle's default. listed: they came as a list, as the answers will. state: what is remembered of the user.
+    decision: what an experiment says.
     """
 
     user_id: str | None
@@ -53,6 +55,7 @@ class Wanted(NamedTuple):
     boosts: Sequence[Boost] = ()
     cap: Cap | None = None
     state: UserState = NO_STATE
+    decision: Decision | None = None
 
 
 class WantedPath(NamedTuple):
@@ -73,7 +76,8 @@ class Plan:
     How one request is answered: by a search of the catalogue for `query`, or (query None) by ranking the rows `pool`,
     None being all but the `excluded`; cold_user by the mean user and popularity. `excluded` and `pool` do not overlap.
 
-    stock: the snapshot that all rows are of. pins_passed_over: None where none were asked for.
+    stock: the snapshot that all rows are of. pins_passed_over: None where none were asked for. decision: what the
+    answer is counted as in an experiment; None where it is in none.
     """
 
     user: UserVectors
@@ -89,6 +93,12 @@ class Plan:
     stock: Stock
     rules: Rules | None
     pins_passed_over: tuple[str, ...] | None
+    decision: Decision | None
+
+    @property
+    def interleaved(self) -> bool:
+        """The lists of its two λ2 are to be mixed into one."""
+        return self.decision is not None and len(self.decision.lambda2) == 2
 
     def eligible(self) -> Rows:
         """Every row that may be returned, sorted."""
@@ -127,7 +137,8 @@ class Planner:
     def plan(self, wanted: Wanted, stock: Stock) -> Plan:
         """How `wanted` is answered from `stock`. Raises: RequestError (`check`)."""
         self.check(wanted)
-        asked = (self._bundle.manifest.lambda2.default,) if wanted.lambda2 is None else wanted.lambda2
+        decision = self.decided(wanted)
+        asked, lambda2_source = self._lambda2(wanted, decision)
         lambda2 = tuple(value + 0.0 for value in asked)  # −0.0 and 0.0 are one answer
         user, source = self.who(wanted, stock)
         excluded = self.excluded(wanted, stock)
@@ -144,7 +155,7 @@ class Planner:
             user=user,
             source=source,
             lambda2=lambda2,
-            lambda2_source="default" if wanted.lambda2 is None else "request",
+            lambda2_source=lambda2_source,
             k=wanted.k,
             excluded=excluded,
             pool=pool,
@@ -154,7 +165,28 @@ class Planner:
             stock=stock,
             rules=Rules.of(pinned, wanted.boosts, wanted.cap, stock.filters),
             pins_passed_over=passed_over,
+            decision=decision,
         )
+
+    def decided(self, wanted: Wanted) -> Decision | None:
+        """
+        The experiment that the answer is a part of. None where the request names λ2 itself; where this bundle cannot
+        rank at what was decided; and where two lists would have to be mixed by rules that each keeps for itself.
+        """
+        decision, allowed = wanted.decision, self._bundle.manifest.lambda2
+        if decision is None or wanted.lambda2 is not None:
+            return None
+        if not all(allowed.minimum <= each <= allowed.maximum for each in decision.lambda2):
+            return None
+        ruled = wanted.pins is not None or wanted.boosts or wanted.cap is not None
+        return None if ruled and len(decision.lambda2) > 1 else decision
+
+    def _lambda2(self, wanted: Wanted, decision: Decision | None) -> tuple[tuple[float, ...], Lambda2Source]:
+        if wanted.lambda2 is not None:
+            return wanted.lambda2, "request"
+        if decision is not None:
+            return decision.lambda2, "experiment"
+        return (self._bundle.manifest.lambda2.default,), "default"
 
     def check(self, wanted: Wanted) -> None:
         """Raises: RequestError naming the first λ2 beyond the bundle's range, or what asks for no column of items."""

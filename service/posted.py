@@ -180,8 +180,9 @@ class RecommendationRequest(Posted):
 
     lambda2: OneOrSeveral | None = Field(None, examples=[0.6, [0.0, 0.6, 1.2]])
     """How much of the picture's direct pull to remove: 0 nothing, 1 all of it, more over-removes. Within the bundle's
-    range (at most 0 to 3 unless it says otherwise); left out, the bundle's default. A list of 1 to 16 values is
-    answered by {"answers": [...]}, one answer per value in their order."""
+    range (at most 0 to 3 unless it says otherwise); left out, the λ2 of an experiment that the user is in, else the
+    bundle's default. A list of 1 to 16 values is answered by {"answers": [...]}, one answer per value in their
+    order."""
 
     def wanted(self) -> Wanted:
         """The request."""
@@ -192,7 +193,8 @@ class BatchedRequest(Posted):
     """One user's request among several."""
 
     lambda2: Annotated[Finite | None, BeforeValidator(_single)] = Field(None, examples=[0.6])
-    """How much of the picture's direct pull to remove; one value. Left out, the bundle's default."""
+    """How much of the picture's direct pull to remove; one value. Left out, that of an
+    experiment that the user is in, else the bundle's default."""
 
     def wanted(self) -> Wanted:
         """The request."""

@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from causalrec.bundle import Bundle
 from causalrec.errors import RequestError
+from causalrec.joint import weakest
 from causalrec.path import Lambda2Path
 from causalrec.search import Searcher
 from causalrec.topk import Query, TopK
 from causalrec.weights import UserVectors
 from service.catalogue import Catalogue
 from service.events import EventType
+from service.experiments.interleaving import team_draft
 from service.explain import Terms, explain
 from service.history import EXCLUDING
 from service.listing import Listed, Lists, known_scores, rounds, run
@@ -30,7 +32,12 @@ MOST_PIECES = 2000  # of one λ2 path
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """One plan's list at one λ2, in its order; explanations, boosts and pinned are aligned with it where asked for."""
+    """
+    One plan's list at one λ2, in its order; explanations, boosts and pinned are aligned with it where asked for.
+
+    teams: "a" or "b" per item where the lists of two λ2 were mixed, by whose it is, "=" in the head that both share;
+    lambda2 is then the first's.
+    """
 
     plan: Plan
     lambda2: float
@@ -38,6 +45,7 @@ class Ranked:
     explanations: list[Terms] | None
     boosts: NDArray[np.float64] | None = None
     pinned: NDArray[np.bool_] | None = None
+    teams: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +181,36 @@ def _finished(plan: Plan, found: Sequence[Lists | Exception]) -> tuple[Ranked, .
     explained = attempt(_explained, plan, lists) if plan.explain else [None] * len(lists)
     if isinstance(explained, Exception):
         return explained
-    return tuple(
+    ranked = tuple(
         Ranked(plan, lambda2, each.best, terms, each.boosts, each.pinned)
         for lambda2, each, terms in zip(plan.lambda2, lists, explained, strict=True)
     )
+    return (mixed(*ranked),) if plan.interleaved else ranked
+
+
+def mixed(first: Ranked, second: Ranked) -> Ranked:
+    """
+    Two lists of one plan as one, by team draft; every item with its score, and its terms, in the list it is of.
+
+    What chance decides follows from experiment, user and lists: the same question has the same answer.
+    """
+    plan, (a, b) = first.plan, (first.best, second.best)
+    assert plan.decision is not None  # noqa: S101 - there are two lists because it says so
+    seed = f"{plan.decision.key}\0{plan.decision.series}\0{plan.decision.unit}".encode()
+    drafted, teams = team_draft(a.rows.tolist(), b.rows.tolist(), plan.k, seed)
+    places = [{row: place for place, row in enumerate(best.rows.tolist())} for best in (a, b)]
+    of = [(team == "b", places[team == "b"][row]) for row, team in zip(drafted, teams, strict=True)]
+    best = TopK(
+        rows=np.array(drafted, dtype=np.int64),
+        scores=np.array([(a, b)[second_].scores[place] for second_, place in of], dtype=np.float64),
+        proof=weakest([a.proof, b.proof]),
+        candidates=max(a.candidates, b.candidates),
+    )
+    terms = None
+    if first.explanations is not None and second.explanations is not None:
+        explanations = first.explanations, second.explanations
+        terms = [explanations[second_][place] for second_, place in of]
+    return replace(first, best=best, explanations=terms, teams=teams)
 
 
 def _explained(plan: Plan, lists: Sequence[Listed]) -> list[list[Terms]]:

@@ -1,18 +1,23 @@
 """The use cases: a request in, an encoded answer out, with one wait for the scoring thread."""
 
+import logging
 import time
 from collections.abc import Sequence
 from typing import Protocol, TypeVar
 
-from causalrec.errors import RequestError, StateUnavailable
+from causalrec.errors import EventsRefused, RequestError, StateUnavailable
 from service.answers import Answer, encode_several, entity_tag
 from service.batching import Batcher, Place
 from service.engine import Ask, Encoded
 from service.events import UserState
+from service.experiments.model import Decision
 from service.live import Live
 from service.planning import Wanted, WantedPath
+from service.recording import Given, Recorder
 from service.shadow import Shadow
 from service.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
 
 AnyWanted = TypeVar("AnyWanted", Wanted, WantedPath)
 
@@ -23,6 +28,12 @@ class Users(Protocol):
     async def read(self, user_ids: Sequence[str]) -> Sequence[UserState]: ...
 
 
+class Trials(Protocol):
+    """What of service.experimenting.Experiments is used."""
+
+    def decide(self, user_id: str) -> Decision | None: ...
+
+
 class Recommender:
     """
     Answers requests from what is live.
@@ -30,16 +41,27 @@ class Recommender:
     Args:
         live: the bundle being served.
         users: what is remembered of them; while it cannot be asked, requests are answered without.
+        trials: the experiments that users are in.
+        recorder: what became of answers in experiments; while it can record nothing, there are none.
         batcher: the line before the thread in which an `Engine` answers.
         telemetry: told how long each request waited.
         shadow: offered every list that is served.
     """
 
     def __init__(
-        self, live: Live, users: Users, batcher: Batcher[Ask, Encoded], telemetry: Telemetry, shadow: Shadow
+        self,
+        live: Live,
+        users: Users,
+        trials: Trials,
+        recorder: Recorder,
+        batcher: Batcher[Ask, Encoded],
+        telemetry: Telemetry,
+        shadow: Shadow,
     ) -> None:
         self._live = live
         self._users = users
+        self._trials = trials
+        self._recorder = recorder
         self._batcher = batcher
         self._telemetry = telemetry
         self._shadow = shadow
@@ -49,15 +71,13 @@ class Recommender:
         """About how many seconds somebody who asks now waits before being begun with."""
         return self._batcher.wait
 
-    async def recommend(self, wanted: Wanted) -> Answer:
+    async def recommend(self, wanted: Wanted, request_id: str) -> Answer:
         """The answer to one request. Raises: RequestError, Overloaded, DeadlinePassed, NotReady."""
         self._live.ranker.planner.check(wanted)  # refused before it waits
-        with self._batcher.place(1) as place:
-            (known,), asked = await self._remember([wanted])
-            (encoded,), waited = await self._ask(place, known)
+        (encoded,), asked, waited = await self._recommend([wanted], request_id)
         return _answer(encoded.body, encoded, asked, waited)
 
-    async def recommend_batch(self, requests: Sequence[Wanted]) -> Answer:
+    async def recommend_batch(self, requests: Sequence[Wanted], request_id: str) -> Answer:
         """
         The answers to several requests from one bundle, each the same as alone.
 
@@ -69,24 +89,75 @@ class Recommender:
                 planner.check(wanted)
             except RequestError as error:
                 raise RequestError(f"requests.{index}.{error.field}", error.value, error.detail) from error
-        with self._batcher.place(len(requests)) as place:
-            known, asked = await self._remember(requests)
-            every, waited = await self._ask(place, *known)
+        every, asked, waited = await self._recommend(requests, request_id)
         return _answer(encode_several([encoded.body for encoded in every]), every[0], asked, waited)
 
     async def lambda2_path(self, wanted: WantedPath) -> Answer:
         """A user's exact λ2 path. Raises: as `recommend`."""
         with self._batcher.place(1) as place:
-            (known,), asked = await self._remember([wanted])
+            (known,), _, asked = await self._remember([wanted])
             self._live.ranker.check_path(known)  # refused before it waits to be scored
             (encoded,), waited = await self._ask(place, known)
         return _answer(encoded.body, encoded, asked, waited)
 
-    async def _remember(self, requests: Sequence[AnyWanted]) -> tuple[Sequence[AnyWanted], float]:
-        """The requests with what is remembered of their users, from one call; and the seconds it took."""
+    async def _recommend(self, requests: Sequence[Wanted], request_id: str) -> tuple[Sequence[Encoded], float, float]:
+        """The answers, recorded where an experiment chose λ2; the seconds asked of Redis and waited in the line."""
+        begun = time.perf_counter()
+        with self._batcher.place(len(requests)) as place:
+            known, remembered, asked = await self._remember(requests)
+            decided = [self._decided(wanted) for wanted in known]
+            try:
+                every, waited = await self._ask(place, *decided)
+            except RequestError:
+                raise  # not the service's failure
+            except Exception:
+                await self._failed(decided, request_id, time.perf_counter() - begun)
+                raise
+        given = self._given(every, decided, request_id, time.perf_counter() - begun, known=remembered)
+        if given:
+            try:
+                await self._recorder.served(given)
+            except EventsRefused as error:
+                log.warning("answered without an experiment: %s", error)
+                self._telemetry.without_experiment()
+                with self._batcher.place(len(requests)) as place:
+                    every, waited = await self._ask(place, *known)
+        return every, asked, waited
+
+    def _decided(self, wanted: Wanted) -> Wanted:
+        """The request as an experiment wants it answered, where its user is in one."""
+        if wanted.user_id is None or wanted.lambda2 is not None:
+            return wanted
+        decision = self._trials.decide(wanted.user_id)
+        return wanted if decision is None else wanted._replace(decision=decision)
+
+    def _given(
+        self, every: Sequence[Encoded], decided: Sequence[Wanted], request_id: str, seconds: float, *, known: bool
+    ) -> list[Given]:
+        return [
+            Given(
+                ranked,
+                request_id,
+                each.ranker.bundle.manifest.content_id,
+                seconds,
+                wanted.state.acts if known else None,
+            )
+            for each, wanted in zip(every, decided, strict=True)
+            for ranked in each.ranked
+            if ranked.plan.decision is not None
+        ]
+
+    async def _failed(self, decided: Sequence[Wanted], request_id: str, seconds: float) -> None:
+        ranker = self._live.ranker
+        decisions = [decision for wanted in decided if (decision := ranker.planner.decided(wanted)) is not None]
+        if decisions:
+            await self._recorder.failed(decisions, request_id, ranker.bundle.manifest.content_id, seconds)
+
+    async def _remember(self, requests: Sequence[AnyWanted]) -> tuple[Sequence[AnyWanted], bool, float]:
+        """The requests with what is remembered of their users, from one call; whether it answered, and its seconds."""
         named = list(dict.fromkeys(wanted.user_id for wanted in requests if wanted.user_id is not None))
         if not named:
-            return requests, 0.0
+            return requests, False, 0.0
         begun = time.perf_counter()
         try:
             states = dict(zip(named, await self._users.read(named), strict=True))
@@ -95,11 +166,15 @@ class Recommender:
         seconds = time.perf_counter() - begun
         self._telemetry.asked_state(seconds, answered=bool(states))
         if not any(state.acts for state in states.values()):
-            return requests, seconds
-        return [
-            wanted._replace(state=states[wanted.user_id]) if wanted.user_id is not None else wanted
-            for wanted in requests
-        ], seconds
+            return requests, bool(states), seconds
+        return (
+            [
+                wanted._replace(state=states[wanted.user_id]) if wanted.user_id is not None else wanted
+                for wanted in requests
+            ],
+            True,
+            seconds,
+        )
 
     async def _ask(self, place: Place[Ask, Encoded], *asks: Ask) -> tuple[list[Encoded], float]:
         outcomes, waited = await place.ask(*asks)

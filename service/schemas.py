@@ -57,7 +57,8 @@ class Options(Listing):
 
     lambda2: Finite | None = Field(None, examples=[0.6])
     """How much of the picture's direct pull to remove: 0 nothing, 1 all of it, more over-removes. Within the bundle's
-    range (at most 0 to 3 unless it says otherwise); left out, the bundle's default."""
+    range (at most 0 to 3 unless it says otherwise); left out, the λ2 of an experiment that the user is in, else the
+    bundle's default. Who names it here is in no experiment."""
 
     def wanted(self, user_id: str) -> Wanted:
         """The request of `user_id` with these options."""
@@ -102,6 +103,19 @@ class Explanation(BaseModel):
     aside."""
 
 
+class AnsweredExperiment(BaseModel):
+    """The experiment that an answer is a part of."""
+
+    model_config = DESCRIBED
+
+    key: str
+    version: int
+    variant: str
+    propensity: float | None
+    """How likely this variant was for the user: a probability; a density over λ2 where λ2 is drawn at random; null for
+    a user who was given the variant by name, and is not counted."""
+
+
 class RecommendedItem(BaseModel):
     model_config = DESCRIBED
 
@@ -115,20 +129,25 @@ class RecommendedItem(BaseModel):
     """With boosts only: what the request's boosts add up to for this item. Items are ranked by score + boost."""
     pinned: bool | None = None
     """True where the request pinned the item here; absent otherwise."""
+    lambda2: float | None = None
+    """Where an experiment mixed the lists of two λ2: the one that put the item here."""
     explain: Explanation | None = None
     """Only where it was asked for."""
 
 
 class RecommendationAnswer(BaseModel):
-    """A pure function of bundle, live catalogue, what is remembered of the user, and request."""
+    """A pure function of bundle, live catalogue, experiments, what is remembered of the user, and request."""
 
     model_config = DESCRIBED
 
     bundle_id: str
     """Content id of the bundle that answered."""
-    lambda2: float
-    """The λ2 ranked at."""
-    lambda2_source: Literal["request", "default"]
+    lambda2: float | None
+    """The λ2 ranked at; null where the lists of two were mixed: then every item has its own."""
+    lambda2_source: Literal["request", "experiment", "default"]
+    """Who chose it: the request, an experiment that the user is in, or the bundle."""
+    experiment: AnsweredExperiment | None = None
+    """Only where an experiment chose λ2: the answer is recorded as a part of it."""
     items: list[RecommendedItem]
     """Best first (pinned items at their positions); shorter than k only when nothing eligible is left, or
     max_per_category lets nothing more in."""

@@ -43,7 +43,7 @@ class Shadow:
 
     def offer(self, ranker: Ranker, ranked: Ranked) -> None:
         """Takes the answer into the sample, or not. Only what a search found is: everything else is scored whole."""
-        if ranked.plan.query is None or self._rng.random() >= self._rate:
+        if ranked.plan.query is None or ranked.teams or self._rng.random() >= self._rate:
             return
         if not self._later(lambda: self._compare(ranker, ranked)):
             self._observe("dropped", None)

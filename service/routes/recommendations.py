@@ -59,7 +59,7 @@ async def recommend(
     The items a user would want had the picture not pulled; somebody unknown gets the cold answer. Filters, history and
     rules are for POST /v1/recommendations.
     """
-    return await deliver(request, recommender(request).recommend(options.wanted(user_id)))
+    return await deliver(request, recommender(request).recommend(options.wanted(user_id), request.scope["request_id"]))
 
 
 @router.post(
@@ -74,7 +74,7 @@ async def recommend_posted(request: Request, posted: RecommendationRequest) -> R
     (only items with these attributes), and rules: pin, boost, max_per_category. Where lambda2 is a list, all of its
     values are answered from one pass over the catalogue, each as it would be alone, in {"answers": [...]}.
     """
-    return await deliver(request, recommender(request).recommend(posted.wanted()))
+    return await deliver(request, recommender(request).recommend(posted.wanted(), request.scope["request_id"]))
 
 
 @router.post(
@@ -86,4 +86,4 @@ async def recommend_posted(request: Request, posted: RecommendationRequest) -> R
 async def recommend_batch(request: Request, batch: BatchRequest) -> Response:
     """Up to 64 requests, each answered as it would be alone, all from one bundle; or one error for all."""
     wanted: list[Wanted] = [each.wanted() for each in batch.requests]
-    return await deliver(request, recommender(request).recommend_batch(wanted))
+    return await deliver(request, recommender(request).recommend_batch(wanted, request.scope["request_id"]))
