@@ -1,5 +1,6 @@
 """
 `python -m service --bundle DIR`: one process, one bundle. `python -m service events export`: events told, as files.
+`python -m service experiments analyse`: an experiment's report from those files.
 
 Exit code 2: it could not begin, and says why.
 """
@@ -16,7 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from causalrec.errors import CausalRecError
-from service import export, settings
+from service import analyse, export, settings
 from service.app import create_app
 from service.protocol import refusing
 from service.settings import Settings
@@ -82,6 +83,8 @@ def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code."""
     if arguments[:1] == ["events"]:
         return export.main(arguments[1:])
+    if arguments[:1] == ["experiments"]:
+        return analyse.main(arguments[1:])
     try:
         chosen, only_print = settings.parse(arguments)
         if only_print:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from fastapi import FastAPI
 
@@ -15,22 +16,40 @@ from causalrec.errors import ConfigError, StateUnavailable
 from service import problems
 from service.batching import Batcher
 from service.engine import Engine
+from service.experimenting import Experiments
+from service.experiments.changes import Range
 from service.intake import Intake
 from service.items import Items
+from service.killswitch import KillSwitch
 from service.live import Live
 from service.middleware import BodyLimit, RequestContext
 from service.pictures import Pictures
 from service.recommender import Recommender
+from service.recording import Recorder
 from service.refusal import Refusal
-from service.routes import events, health, items, lambda2_path, metrics, recommendations
+from service.reporting import Reports
+from service.routes import (
+    events,
+    experiment_reports,
+    experiments,
+    health,
+    items,
+    lambda2_path,
+    metrics,
+    ofrep,
+    recommendations,
+)
 from service.settings import Settings
 from service.shadow import Shadow
 from service.spool import Spool
 from service.state.catalogue import CatalogueStore
 from service.state.connection import Connection
 from service.state.events import EventLog
+from service.state.experiments import ExperimentStore
 from service.state.keys import Keys
+from service.state.tallies import Tallies
 from service.state.users import UserStore
+from service.steward import Steward
 from service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -77,7 +96,16 @@ def create_app(settings: Settings) -> FastAPI:
             telemetry.serving(live.load(settings.bundle))
             async with remembering(settings, live, telemetry) as state:
                 app.state.intake, app.state.items = state.intake, state.items
-                app.state.recommender = Recommender(live, state.users, batcher, telemetry, shadow)
+                app.state.experiments = state.experiments
+                app.state.recommender = Recommender(
+                    live,
+                    state.users,
+                    state.experiments,
+                    Recorder(state.intake, telemetry),
+                    batcher,
+                    telemetry,
+                    shadow,
+                )
                 gc.collect()
                 gc.freeze()  # what is loaded stays: no collection walks through it again
                 batcher.start()
@@ -92,7 +120,8 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.telemetry = telemetry
     app.state.refusal = Refusal(telemetry, batcher.full)
 
-    for each in (recommendations, lambda2_path, events, items, health, metrics):
+    resources = (recommendations, lambda2_path, events, items, experiments, experiment_reports, ofrep, health, metrics)
+    for each in resources:
         app.router.routes.extend(each.router.routes)  # include_router's routes are matched twice, 30 µs each
 
     problems.register(app)
@@ -108,6 +137,7 @@ class State(NamedTuple):
     users: UserStore
     intake: Intake
     items: Items
+    experiments: Experiments
 
 
 @asynccontextmanager
@@ -124,7 +154,12 @@ async def remembering(settings: Settings, live: Live, telemetry: Telemetry) -> A
         stack.push_async_callback(connection.close)
         users = UserStore(connection, settings.user_acts, settings.user_days * 86_400)
         spool = Spool(settings.data_dir / "spool", settings.max_spool_bytes)
-        intake = Intake(EventLog(connection, settings.max_events), users, spool, telemetry)
+        trials = ExperimentStore(connection)
+        reports = Reports(trials, Tallies(connection))
+        switch = KillSwitch(settings.data_dir / "experiments-off")
+        experimenting = Experiments(trials, reports, switch, lambda: dial(live))
+        log_ = EventLog(connection, settings.max_events, open_series=experimenting.open_series)
+        intake = Intake(log_, users, spool, telemetry)
         try:
             await intake.open()
         except OSError as error:
@@ -136,8 +171,9 @@ async def remembering(settings: Settings, live: Live, telemetry: Telemetry) -> A
         ranker = live.loaded
         store = CatalogueStore(connection, most_items=settings.max_live_items)
         known = Items(store, pictures, lambda: ranker.catalogue, ranker.use)
-        following = asyncio.create_task(known.follow())
-        stack.push_async_callback(ended, following)
+        steward = Steward(experimenting, reports, trials, np.random.default_rng())
+        for endless in (known.follow(), experimenting.follow(), steward.run()):
+            stack.push_async_callback(ended, asyncio.create_task(endless))
         telemetry.watch(
             {
                 "state_available": lambda: connection.available,
@@ -151,20 +187,27 @@ async def remembering(settings: Settings, live: Live, telemetry: Telemetry) -> A
         )
         if settings.start_without_state and not connection.available:
             live.complete()
-        completing = asyncio.create_task(completed(live, known))
+        completing = asyncio.create_task(completed(live, known, experimenting))
         stack.push_async_callback(ended, completing)
         if connection.available:
             await asyncio.wait({completing}, timeout=PATIENCE)
-        yield State(users, intake, known)
+        yield State(users, intake, known, experimenting)
 
 
-async def completed(live: Live, items: Items) -> None:
-    """Lets answers be made once what is hidden is known."""
+def dial(live: Live) -> Range:
+    """The λ2 that the bundle being served can be asked for."""
+    allowed = live.loaded.bundle.manifest.lambda2
+    return Range(allowed.minimum, allowed.maximum)
+
+
+async def completed(live: Live, items: Items, experiments: Experiments) -> None:
+    """Lets answers be made once what is hidden is known, and who is in which experiment."""
     while True:
         try:
             await items.loaded(PATIENCE)
+            await experiments.known()
         except StateUnavailable as error:
-            log.warning("%s: what is hidden is not known", error)
+            log.warning("%s: what is hidden, and who is in which experiment, is not known", error)
         else:
             live.complete()
             return

@@ -11,6 +11,8 @@ from causalrec import errors
 from causalrec.errors import CausalRecError
 from service.batching import DeadlinePassed
 from service.catalogue import CatalogueFull, NoSuchItem
+from service.experiments.model import ExperimentConflict, NoSuchExperiment
+from service.state.experiments import Outdated
 
 MEDIA_TYPE: Final = "application/problem+json"
 LONGEST = 100  # characters of a caller's value or field name that are given back
@@ -28,8 +30,10 @@ class Kind(NamedTuple):
 UNREADABLE = Kind(400, "unreadable-body", "The body cannot be read")
 NOT_FOUND = Kind(404, "not-found", "There is nothing at this path")
 NO_SUCH_ITEM = Kind(404, "unknown-item", "There is no such item")
+NO_SUCH_EXPERIMENT = Kind(404, "unknown-experiment", "There is no such experiment")
 WRONG_METHOD = Kind(405, "method-not-allowed", "This path has other methods")
 CATALOGUE_FULL = Kind(409, "catalogue-full", "No more items may be new or changed")
+EXPERIMENT_CONFLICT = Kind(409, "experiment-conflict", "That does not go with what experiments there are")
 TOO_LARGE = Kind(413, "body-too-large", "The body is too long")
 WRONG_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is declared as something else")
 INVALID = Kind(422, "invalid-request", "A value of the request cannot be answered")
@@ -62,6 +66,9 @@ BY_ERROR: Mapping[type[CausalRecError], Kind] = {
     errors.NotReady: NOT_READY,
     NoSuchItem: NO_SUCH_ITEM,
     CatalogueFull: CATALOGUE_FULL,
+    NoSuchExperiment: NO_SUCH_EXPERIMENT,
+    ExperimentConflict: EXPERIMENT_CONFLICT,
+    Outdated: EXPERIMENT_CONFLICT,
 }
 BY_STATUS: Mapping[int, Kind] = {
     kind.status: kind for kind in (UNREADABLE, NOT_FOUND, WRONG_METHOD, TOO_LARGE, WRONG_MEDIA_TYPE, INTERNAL)
@@ -107,6 +114,8 @@ EXAMPLES: Mapping[Kind, tuple[str, list[dict[str, Any]]]] = {
         "with what is in the shop now",
         [],
     ),
+    NO_SUCH_EXPERIMENT: ("there is no experiment 'dial'; POST /v1/experiments makes one", []),
+    EXPERIMENT_CONFLICT: ("'dial-2026-01' is stopped and stays so; make another experiment", []),
     TOO_LARGE: ("the body is longer than 1048576 bytes; send several requests, or a smaller picture", []),
     WRONG_MEDIA_TYPE: ("send the body as Content-Type: application/json, not 'text/plain'", []),
     INVALID: (

@@ -150,7 +150,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m service",
         description="Serve a bundle over HTTP. Every flag is also an environment variable CAUSALREC_<NAME> and a key "
         "of the TOML file; a flag wins over the environment, the environment over the file. `python -m service events "
-        "export --help` is about the events that were told.",
+        "--help` is about the events that were told, `python -m service experiments --help` about their reports.",
         argument_default=argparse.SUPPRESS,
     )
     command.add_argument("--config", type=Path, help="TOML file with any of the settings below [CAUSALREC_CONFIG]")

@@ -63,12 +63,12 @@ def _response(answer: Answer, request: Request) -> Response:
         "Server-Timing": ", ".join([f"{stage};dur={1000 * seconds:.3f}" for stage, seconds in answer.seconds.items()]),
     }
     known = request.headers.get("if-none-match") if request.method == "GET" else None
-    if known is not None and _names(known, answer.etag):
+    if known is not None and names(known, answer.etag):
         return Response(status_code=304, headers=headers)
     return Response(answer.body, headers=headers, media_type="application/json")
 
 
-def _names(known: str, etag: str) -> bool:
+def names(known: str, etag: str) -> bool:
     """Whether an If-None-Match header names `etag` (weak comparison, RFC 9110 §13.1.2)."""
     tags = (tag.strip().removeprefix("W/") for tag in known.split(","))
     return known.strip() == "*" or etag in tags

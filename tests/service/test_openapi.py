@@ -17,6 +17,11 @@ PATH = ("/v1/users/{user_id}/lambda2-path", "get")
 EVENTS = ("/v1/events", "post")
 ITEM = "/v1/items/{item_id}"
 READY = ("/health/ready", "get")
+EXPERIMENTS, EXPERIMENT, HOLDOUT = "/v1/experiments", "/v1/experiments/{key}", "/v1/experiments-holdout"
+AUDIT, PLAN = "/v1/experiments-audit", "/v1/experiments-plan"
+OF_ONE = ("versions", "start", "pause", "stop", "assignment", "report", "audit")
+FLAGS = "/ofrep/v1/evaluate/flags"
+OFREP = (FLAGS, f"{FLAGS}/{{key}}")  # whose errors have a form of their own
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,8 @@ def operations(paths: dict[str, Any]) -> list[dict[str, Any]]:
 def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) -> None:
     """With a summary and a description; the page that shows them is there."""
     own = {GET[0], POST[0], BATCH[0], PATH[0], EVENTS[0], ITEM}
-    assert set(paths) == {*own, "/health/live", "/health/ready", "/metrics"}
+    trials = {EXPERIMENTS, EXPERIMENT, HOLDOUT, AUDIT, PLAN, *(f"{EXPERIMENT}/{act}" for act in OF_ONE)}
+    assert set(paths) == {*own, *trials, *OFREP, "/health/live", "/health/ready", "/metrics"}
     assert all(operation["summary"] and operation["description"] for operation in operations(paths))
     assert client.get("/docs").status_code == 200
 
@@ -50,6 +56,22 @@ def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) ->
         ((ITEM, "put"), {"200", "201", "400", "409", "413", "415", "422", "503"}),
         ((ITEM, "patch"), {"200", "400", "404", "413", "415", "422", "503"}),
         ((ITEM, "delete"), {"204", "404", "422", "503"}),
+        ((EXPERIMENTS, "get"), {"200", "503"}),
+        ((EXPERIMENTS, "post"), {"201", "400", "409", "413", "415", "422", "503"}),
+        ((EXPERIMENT, "get"), {"200", "404", "422", "503"}),
+        ((f"{EXPERIMENT}/versions", "post"), {"201", "400", "404", "409", "413", "415", "422", "503"}),
+        ((f"{EXPERIMENT}/start", "post"), {"200", "400", "404", "409", "413", "415", "422", "503"}),
+        ((f"{EXPERIMENT}/pause", "post"), {"200", "404", "409", "422", "503"}),
+        ((f"{EXPERIMENT}/stop", "post"), {"200", "400", "404", "409", "413", "415", "422", "503"}),
+        ((f"{EXPERIMENT}/assignment", "get"), {"200", "404", "422", "503"}),
+        ((f"{EXPERIMENT}/report", "get"), {"200", "404", "422", "503"}),
+        ((f"{EXPERIMENT}/audit", "get"), {"200", "404", "422", "503"}),
+        ((HOLDOUT, "get"), {"200", "503"}),
+        ((HOLDOUT, "put"), {"200", "400", "409", "413", "415", "422", "503"}),
+        ((AUDIT, "get"), {"200", "422", "503"}),
+        ((PLAN, "post"), {"200", "400", "413", "415", "422"}),
+        ((OFREP[0], "post"), {"200", "304", "400", "413", "503"}),
+        ((OFREP[1], "post"), {"200", "400", "404", "413", "503"}),
         (READY, {"200", "503"}),
     ],
 )
@@ -62,7 +84,7 @@ def test_every_status_is_documented(paths: dict[str, Any], route: tuple[str, str
 
 def test_every_problem_has_an_example_of_its_shape(paths: dict[str, Any]) -> None:
     """As application/problem+json and nothing else, with the right status in it."""
-    for operation in operations(paths):
+    for operation in operations({path: documented for path, documented in paths.items() if path not in OFREP}):
         for status, response in operation["responses"].items():
             if status >= "400":
                 content = response["content"]
@@ -105,9 +127,33 @@ def test_every_parameter_and_field_is_described(client: TestClient, paths: dict[
     """Nobody has to guess what a value means."""
     schemas = client.get("/openapi.json").json()["components"]["schemas"]
 
-    for path, method in (GET, PATH):
-        for parameter in paths[path][method]["parameters"]:
+    for operation in operations(paths):
+        for parameter in operation.get("parameters", []):
             assert parameter.get("description"), parameter["name"]
-    for model in ("RecommendationRequest", "BatchedRequest", "ItemChange", "EventsAnswer", "ItemAnswer"):
+    for model in (
+        "RecommendationRequest",
+        "BatchedRequest",
+        "ItemChange",
+        "EventsAnswer",
+        "ItemAnswer",
+        "ExperimentBody",
+        "VersionBody",
+        "VariantBody",
+        "GuardrailBody",
+        "TuningBody",
+        "HoldoutBody",
+        "PlanBody",
+        "PlanPart",
+        "PlanAnswer",
+        "ExperimentsAnswer",
+        "ExperimentAnswer",
+        "VersionShown",
+        "VariantShown",
+        "GuardrailShown",
+        "TuningShown",
+        "AssignmentAnswer",
+        "HoldoutAnswer",
+        "AuditEntryShown",
+    ):
         for name, field in schemas[model]["properties"].items():
             assert field.get("description"), name
