@@ -10,6 +10,7 @@ from causalrec.bundle import read_bundle, read_manifest
 from causalrec.errors import CausalRecError, ConfigError
 from training.config import RunConfig, as_toml, read_config
 from training.evaluate import sweep_rows
+from training.experiments.command import add_arguments, command
 from training.metrics import Bootstrap
 from training.prepare import prepare
 from training.report import describe, sweep_table
@@ -25,6 +26,7 @@ examples:
   python -m training inspect bundles/NAME          what is in a bundle: sweep over λ2, dial, warnings
   python -m training evaluate bundles/NAME --data DIR       judge a bundle on (other) data
   python -m training export --config my.toml --data DIR     export the checkpoint, e.g. under another null treatment
+  python -m training simulate-experiment --help    an experiment on λ2, with the simulated shop's people as visitors
 """
 
 
@@ -58,6 +60,10 @@ def _dispatch(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
     if options.command == "inspect":
         print(describe(read_bundle(options.bundle).manifest))
         return 0
+    if options.command == "simulate-experiment":
+        text, status = command(options)
+        print(text)
+        return status
     if options.data is None:
         parser.error("--data DIR is needed: the folder with interactions, items and images (see --help)")
     if options.command == "evaluate":
@@ -121,6 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("export", parents=[shared], help="export the run's checkpoint without training on")
     inspect = commands.add_parser("inspect", parents=[shared], help="what is in a bundle")
     inspect.add_argument("bundle", type=Path, metavar="BUNDLE")
+    add_arguments(commands.add_parser("simulate-experiment", help="the simulated shop as traffic of a running service"))
     return parser
 
 

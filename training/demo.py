@@ -67,10 +67,11 @@ def demo(folder: Path, port: int, *, once: bool) -> None:
         print(explain(shop, read_bundle(path), address), flush=True)
         if not once:
             print(f"\nserving at {address} until Ctrl-C; {address}/docs describes every request", flush=True)
-            _wait(server)
+            until_interrupted(server)
 
 
-def _wait(server: "subprocess.Popen[bytes]") -> None:
+def until_interrupted(server: "subprocess.Popen[bytes]") -> None:
+    """Returns at Ctrl-C. Raises: ConfigError when the service ends by itself."""
     try:
         server.wait()
     except KeyboardInterrupt:
