@@ -43,11 +43,11 @@ WITHIN = 1.0
 
 
 class Redis:
-    """A redis-server beside the clients, whose log is kept in `folder`."""
+    """A redis-server beside the clients, whose log is kept in `folder`, synced to the disk as `fsync` says."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, fsync: str = "everysec") -> None:
         self._command = [str(find_server()), "--port", str(PORT), "--dir", str(folder), "--save", ""]
-        self._command += ["--appendonly", "yes", "--appendfsync", "everysec", "--bind", "127.0.0.1"]
+        self._command += ["--appendonly", "yes", "--appendfsync", fsync, "--bind", "127.0.0.1"]
         self._process: subprocess.Popen[bytes]
         self.start()
 
