@@ -16,7 +16,8 @@ FAISS_GPU := faiss-gpu==1.15.1
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: help demo test check format unit install constraints clean bench bench-kernels bench-recall bench-agreement \
-	bench-paths bench-service bench-soak bench-peer bench-startup bench-durability bench-outage bench-gpu retrain
+	bench-paths bench-service bench-soak bench-peer bench-startup bench-durability bench-outage bench-gpu retrain \
+	demo-experiment prove-experiments bench-experiment-outage
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -26,6 +27,9 @@ demo: $(VENV)/.$(FLAVOUR) ## make the simulated shop, train, export, serve, show
 
 retrain: $(VENV)/.$(FLAVOUR) ## close the loop: serve the shop, post its visitors' events, export them, train on them
 	$(PYTHON) -m training.retrain_demo
+
+demo-experiment: $(VENV)/.$(FLAVOUR) ## an A/B test of λ2 on the simulated shop, over HTTP: traffic, report, the truth beside it
+	$(PYTHON) -m training.experiment_demo --port $(PORT) $(if $(ONCE),--once) $(ARGUMENTS)
 
 test: check unit ## every check, and the test suite
 
@@ -75,6 +79,14 @@ bench-durability: $(VENV)/.$(FLAVOUR)-test ## 100,000 events while Redis and the
 
 bench-outage: $(VENV)/.$(FLAVOUR)-test ## answers while Redis is frozen and dead; two services on one Redis
 	$(PYTHON) -m benchmarks.outage $(ARGUMENTS)
+
+bench-experiment-outage: $(VENV)/.$(FLAVOUR)-test ## experiments under load while Redis is dead for a minute: is every record there?
+	$(PYTHON) -m benchmarks.experiment_outage $(ARGUMENTS)
+
+prove-experiments: $(VENV)/.$(FLAVOUR)-test ## are the statistics right? A/A, A/B and beyond, in process, 30 minutes
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.experiments.aa $(ARGUMENTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.experiments.ab $(ARGUMENTS)
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.experiments.beyond $(ARGUMENTS)
 
 bench-gpu: $(VENV)/.$(FLAVOUR)-test ## the exact scan on a GPU: GB/s, and against eager torch
 	$(PYTHON) -m benchmarks.gpu
