@@ -67,7 +67,10 @@ def _linear(gram: Values, rows: Sequence[tuple[int, ...]]) -> tuple[Values, Valu
     coefficients = np.zeros((*gram.shape[:-2], len(rows), gram.shape[-1]))
     np.put_along_axis(coefficients, _places(numerators, coefficients), shares[..., None], axis=-1)
     np.put_along_axis(coefficients, _places(denominators, coefficients), -(values * shares)[..., None], axis=-1)
-    products = coefficients @ gram @ np.swapaxes(coefficients, -1, -2)
+    with np.errstate(invalid="ignore"):  # a denominator of 0 says nothing: NaN
+        products = coefficients @ gram @ np.swapaxes(coefficients, -1, -2)
+    alike = range(len(rows))
+    products[..., alike, alike] = np.maximum(products[..., alike, alike], 0.0)  # where all do the same: rounding
     return values, products / np.maximum(units - 1, 1)[..., None, None]
 
 

@@ -152,3 +152,15 @@ def test_answers_that_failed_count_among_the_answers() -> None:
     found = estimates(moments(rows, [config().control]), METRICS["failures"], ())
 
     assert found.values[0, 0] == pytest.approx(1 / 8)
+
+
+@pytest.mark.parametrize("metric", ["revenue_per_user", "click_through"])
+@pytest.mark.parametrize("count", [101, 103, 107])
+def test_who_all_do_the_same_do_not_vary(metric: str, count: int) -> None:
+    """A spread of 0, which rounding must not take below it."""
+    same = {"revenue": 0.3, "clicks": 0.3, "lists": 3.0}
+    units = frame({name: np.full(count, value) for name, value in same.items()})
+
+    found = estimates(moments(units, PAIR[:1]), METRICS[metric], ())
+
+    assert 0.0 <= found.covariance.item() < 1e-12
