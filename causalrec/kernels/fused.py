@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from causalrec.equations import Form, ItemArrays
 from causalrec.errors import InstallationError
-from causalrec.kernels import compiled, jit
+from causalrec.kernels import compiled
 from causalrec.kernels.questions import Floats, Hits, ask, user_vectors
 from causalrec.topk import Query, Rows
 
@@ -96,6 +96,8 @@ class FusedScan:
             asked = asked._replace(k=np.full(len(error), self.count))
         if self.kernel == "native":
             return compiled.scan(self._blocks, self.count, self.form, asked), error
+        from causalrec.kernels import jit  # noqa: PLC0415 - numba is slow to import, and large; most never need it
+
         return jit.scan(self._items, self.form, asked), error
 
     def error(self, queries: Sequence[Query], vectors: Floats, nulls: Floats) -> NDArray[np.float64]:
