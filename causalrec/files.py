@@ -6,10 +6,17 @@ import shutil
 from pathlib import Path
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """`path` holds `content` afterwards, or what it held before: nothing in between survives a kill or a crash."""
+def write_atomically(path: Path, content: bytes, *, private: bool = False) -> None:
+    """
+    `path` holds `content` afterwards, or what it held before: nothing in between survives a kill or a crash.
+
+    Args:
+        private: nobody but its owner can read it, at no moment.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
+        if private:
+            temporary.touch(0o600)
         _write_synced(temporary, content)
         temporary.replace(path)
     finally:

@@ -9,9 +9,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from causalrec import errors
 from causalrec.errors import CausalRecError
+from service.api_keys import Forbidden, NoValidKey
 from service.batching import DeadlinePassed
+from service.candidate import GoldenMismatch, RehearsalFailed, Shrunk
 from service.catalogue import CatalogueFull, NoSuchItem
+from service.changeover import ModelRefused
 from service.experiments.model import ExperimentConflict, NoSuchExperiment
+from service.models import ModelConflict, NoSuchModel
 from service.state.experiments import Outdated
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -28,15 +32,20 @@ class Kind(NamedTuple):
 
 
 UNREADABLE = Kind(400, "unreadable-body", "The body cannot be read")
+NO_VALID_KEY = Kind(401, "no-valid-key", "This asks for an API key")
+FORBIDDEN = Kind(403, "forbidden", "That is not allowed")
 NOT_FOUND = Kind(404, "not-found", "There is nothing at this path")
 NO_SUCH_ITEM = Kind(404, "unknown-item", "There is no such item")
 NO_SUCH_EXPERIMENT = Kind(404, "unknown-experiment", "There is no such experiment")
+NO_SUCH_MODEL = Kind(404, "unknown-model", "There is no such bundle here")
 WRONG_METHOD = Kind(405, "method-not-allowed", "This path has other methods")
 CATALOGUE_FULL = Kind(409, "catalogue-full", "No more items may be new or changed")
 EXPERIMENT_CONFLICT = Kind(409, "experiment-conflict", "That does not go with what experiments there are")
+MODEL_CONFLICT = Kind(409, "model-conflict", "That does not go with what is served")
 TOO_LARGE = Kind(413, "body-too-large", "The body is too long")
 WRONG_MEDIA_TYPE = Kind(415, "unsupported-media-type", "The body is declared as something else")
 INVALID = Kind(422, "invalid-request", "A value of the request cannot be answered")
+MODEL_REFUSED = Kind(422, "model-refused", "The bundle cannot be served")
 INTERNAL = Kind(500, "internal", "The service failed", internal=True)
 OVERLOADED = Kind(503, "overloaded", "Too many requests are waiting")
 LATE = Kind(503, "deadline-passed", "The request waited too long")
@@ -56,7 +65,15 @@ BY_ERROR: Mapping[type[CausalRecError], Kind] = {
     errors.BundleMissing: INTERNAL,
     errors.BundleCorrupt: INTERNAL,
     errors.BundleMismatch: INTERNAL,
+    GoldenMismatch: INTERNAL,
+    RehearsalFailed: INTERNAL,
+    Shrunk: INTERNAL,
+    NoSuchModel: NO_SUCH_MODEL,
+    ModelConflict: MODEL_CONFLICT,
+    ModelRefused: MODEL_REFUSED,
     errors.RequestError: INVALID,
+    NoValidKey: NO_VALID_KEY,
+    Forbidden: FORBIDDEN,
     errors.Overloaded: OVERLOADED,
     DeadlinePassed: LATE,
     errors.EventsRefused: EVENTS_REFUSED,
@@ -108,6 +125,8 @@ class Problem(BaseModel):
 
 EXAMPLES: Mapping[Kind, tuple[str, list[dict[str, Any]]]] = {
     UNREADABLE: ("the body is not JSON: Expecting value at character 12", []),
+    NO_VALID_KEY: ("this asks for a key with the role items: Authorization: Bearer KEY, or X-API-Key: KEY", []),
+    FORBIDDEN: ("the key 'tracker' has not the role items, only events", []),
     NO_SUCH_ITEM: ("there is no item 'item-901'; PUT makes one", []),
     CATALOGUE_FULL: (
         "10000 items are new, changed or deleted since the bundle, and no more may be; serve a bundle that was trained "
@@ -116,6 +135,17 @@ EXAMPLES: Mapping[Kind, tuple[str, list[dict[str, Any]]]] = {
     ),
     NO_SUCH_EXPERIMENT: ("there is no experiment 'dial'; POST /v1/experiments makes one", []),
     EXPERIMENT_CONFLICT: ("'dial-2026-01' is stopped and stays so; make another experiment", []),
+    NO_SUCH_MODEL: (
+        "there is no bundle '0f343b093112' here; GET /v1/models lists those there are, and 12 or more characters of an "
+        "id name one",
+        [],
+    ),
+    MODEL_CONFLICT: ("everybody is answered by this bundle; try out another one", []),
+    MODEL_REFUSED: (
+        "corrupt: /bundles/shop-0f343b093112/weights.safetensors: was edited (sha256 differs from the manifest's); "
+        "export the bundle again, or copy it again from where it is whole",
+        [],
+    ),
     TOO_LARGE: ("the body is longer than 1048576 bytes; send several requests, or a smaller picture", []),
     WRONG_MEDIA_TYPE: ("send the body as Content-Type: application/json, not 'text/plain'", []),
     INVALID: (

@@ -29,6 +29,7 @@ from service.schemas import ONE, SEVERAL
 log = logging.getLogger(__name__)
 
 MOST = 20  # errors listed in one problem
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="causalrec"'}
 
 
 def register(app: FastAPI) -> None:
@@ -54,7 +55,7 @@ async def _on_own_error(request: Request, error: Exception) -> Response:
         field = {"field": shortened(error.field), "detail": error.detail, **shown(error.value)}
         return _respond(kind, f"{field['field']}: {error.detail}", request, [field])
     retry_after = error.retry_after if isinstance(error, Overloaded | EventsRefused) else 1
-    headers = {"Retry-After": str(retry_after)} if kind.status == 503 else None
+    headers = {401: CHALLENGE, 503: {"Retry-After": str(retry_after)}}.get(kind.status)
     return _respond(kind, str(error), request, headers=headers)
 
 
