@@ -1,12 +1,11 @@
 """
 `python -m service --bundle DIR`: one process, one bundle. `python -m service events export`: events told, as files.
-`python -m service experiments analyse`: an experiment's report from those files.
+`python -m service experiments analyse`: an experiment's report from those files. `python -m service keys`: API keys.
 
 Exit code 2: it could not begin, and says why.
 """
 
 import asyncio
-import logging
 import signal
 import sys
 import time
@@ -17,10 +16,12 @@ import uvicorn
 from fastapi import FastAPI
 
 from causalrec.errors import CausalRecError
-from service import analyse, export, settings
+from service import analyse, export, key_command, logs, settings
 from service.app import create_app
 from service.protocol import refusing
 from service.settings import Settings
+
+COMMANDS = {"events": export.main, "experiments": analyse.main, "keys": key_command.main}
 
 
 class Server(uvicorn.Server):
@@ -65,7 +66,7 @@ def configure(app: FastAPI, chosen: Settings) -> uvicorn.Config:
         http=refusing(app.state.refusal),
         lifespan="off",  # `serve` runs it, so that a bad bundle is an exception and not a log entry
         log_config=None,
-        access_log=chosen.access_log,
+        access_log=False,  # the middleware's has no user ids
         proxy_headers=False,  # nothing reads the caller's address
         timeout_keep_alive=chosen.keep_alive_seconds,
         server_header=False,
@@ -81,17 +82,14 @@ async def serve(app: FastAPI, server: Server) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command and returns its exit code."""
-    if arguments[:1] == ["events"]:
-        return export.main(arguments[1:])
-    if arguments[:1] == ["experiments"]:
-        return analyse.main(arguments[1:])
+    if arguments and (command := COMMANDS.get(arguments[0])):
+        return command(arguments[1:])
     try:
         chosen, only_print = settings.parse(arguments)
         if only_print:
             print(settings.as_toml(chosen), end="")
             return 0
-        level = chosen.log_level.upper()
-        logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+        logs.configure(chosen.log_format, chosen.log_level)
         app = create_app(chosen)
         config = configure(app, chosen)
         with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:

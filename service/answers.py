@@ -12,10 +12,11 @@ from service.ranking import Ranked, Traced
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An encoded body, its strong entity tag (quoted, as the header has it), and the seconds each stage took."""
+    """An encoded body, its strong entity tag (quoted, as the header has it), its bundle, and each stage's seconds."""
 
     body: bytes
     etag: str
+    bundle_id: str
     seconds: Mapping[str, float]
 
 

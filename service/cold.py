@@ -1,6 +1,6 @@
 """What somebody unknown is shown: the mean user's debiased ranking fused with the most popular."""
 
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,8 +33,9 @@ class ColdRanking:
         rows = np.arange(len(popularity), dtype=np.int64)
         self._by_popularity = places(best_first(popularity, rows, len(rows)))
         self._unpopular = 1 + int(np.count_nonzero(popularity > 0))
-        self._fused = lru_cache(maxsize=KEPT)(self._fuse)
-        self._levels = lru_cache(maxsize=KEPT)(self._rising)
+        # of functions, not of methods: they would hold this object, and with it a bundle that is served no more
+        self._fused = lru_cache(maxsize=KEPT)(partial(_fuse, searcher, self._by_popularity))
+        self._levels = lru_cache(maxsize=KEPT)(partial(_rising, searcher, len(popularity)))
 
     def scores(self, lambda2: float, later: Searcher | None) -> NDArray[np.float64]:
         """The fused scores [I + C] at λ2 of the bundle's items, and of those of `later` behind them."""
@@ -46,15 +47,17 @@ class ColdRanking:
         by_score = 1 + len(levels) - np.searchsorted(levels, own, side="right")
         return np.concatenate([self._fused(lambda2), fused(by_score, np.full(len(rows), self._unpopular))])
 
-    def _fuse(self, lambda2: float) -> NDArray[np.float64]:
-        nobody, nothing = self._searcher.weights.mean_user(), np.empty(0, dtype=np.int64)
-        by_score = self._searcher.scan(nobody, lambda2, len(self._by_popularity), nothing)
-        return fused(places(by_score.rows), self._by_popularity)
 
-    def _rising(self, lambda2: float) -> NDArray[np.float64]:
-        """The mean user's scores [I] of the bundle's items, the least first."""
-        rows = np.arange(len(self._by_popularity), dtype=np.int64)
-        return np.sort(self._searcher.scores(self._searcher.weights.mean_user(), (lambda2,), rows)[0])
+def _fuse(searcher: Searcher, by_popularity: Rows, lambda2: float) -> NDArray[np.float64]:
+    nobody, nothing = searcher.weights.mean_user(), np.empty(0, dtype=np.int64)
+    by_score = searcher.scan(nobody, lambda2, len(by_popularity), nothing)
+    return fused(places(by_score.rows), by_popularity)
+
+
+def _rising(searcher: Searcher, items: int, lambda2: float) -> NDArray[np.float64]:
+    """The mean user's scores [I] of the bundle's items, the least first."""
+    rows = np.arange(items, dtype=np.int64)
+    return np.sort(searcher.scores(searcher.weights.mean_user(), (lambda2,), rows)[0])
 
 
 def fused(by_score: Rows, by_popularity: Rows) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ elements does, each operator by itself; ne means that no element is the value.
 
 import json
 from collections.abc import Mapping
-from functools import lru_cache, reduce
+from functools import lru_cache, partial, reduce
 
 import numpy as np
 import polars as pl
@@ -58,8 +58,9 @@ class Filters:
     def __init__(self, frame: pl.DataFrame) -> None:
         self.frame = frame
         kept = min(256, max(FEWEST_KEPT, KEPT_BYTES // max(len(frame), 1)))
-        self._mask = lru_cache(maxsize=kept)(self._evaluated)
-        self._groups = lru_cache(maxsize=FEWEST_KEPT)(self._numbered)
+        # of functions, not of methods: they would hold this object, and with it a catalogue that is served no more
+        self._mask = lru_cache(maxsize=kept)(partial(_evaluated, frame))
+        self._groups = lru_cache(maxsize=FEWEST_KEPT)(partial(_numbered, frame))
 
     def mask(self, given: Mapping[str, object]) -> Mask:
         """Which rows [R] match `given`, which passed `check_filter`; not to be written to."""
@@ -72,20 +73,22 @@ class Filters:
         """
         return self._groups(column)
 
-    def _evaluated(self, canonical: str) -> Mask:
-        matches = _Reader(self.frame.schema).read(json.loads(canonical), "filter", 0)
-        mask: Mask = self.frame.with_columns(matches.alias("matches"))["matches"].to_numpy()
-        return mask
 
-    def _numbered(self, column: str) -> Rows:
-        values = self.frame[column]
-        values = values.fill_nan(None) if values.dtype.is_float() else values
-        texts = values.cast(pl.String)
-        codes = texts.cast(pl.Categorical).to_physical().to_numpy()
-        groups = np.full(len(texts), -1, dtype=np.int64)
-        there = texts.is_not_null().to_numpy()
-        groups[there] = np.unique(codes[there], return_inverse=True)[1]
-        return groups
+def _evaluated(frame: pl.DataFrame, canonical: str) -> Mask:
+    matches = _Reader(frame.schema).read(json.loads(canonical), "filter", 0)
+    mask: Mask = frame.with_columns(matches.alias("matches"))["matches"].to_numpy()
+    return mask
+
+
+def _numbered(frame: pl.DataFrame, column: str) -> Rows:
+    values = frame[column]
+    values = values.fill_nan(None) if values.dtype.is_float() else values
+    texts = values.cast(pl.String)
+    codes = texts.cast(pl.Categorical).to_physical().to_numpy()
+    groups = np.full(len(texts), -1, dtype=np.int64)
+    there = texts.is_not_null().to_numpy()
+    groups[there] = np.unique(codes[there], return_inverse=True)[1]
+    return groups
 
 
 class _Reader:

@@ -9,9 +9,12 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service import problems
+from service.answers import Answer
+from service.logs import AccessLog
 from service.problem_kinds import OVERLOADED
 from service.refusal import Refusal, request_id
 from service.telemetry import Telemetry
+from service.tracing import Tracing
 
 
 class RequestContext:
@@ -21,12 +24,18 @@ class RequestContext:
 
     Args:
         refusal: answers instead of the application where it applies.
+        access: told of every request that is over.
+        tracing: the same, where traces are made.
     """
 
-    def __init__(self, app: ASGIApp, telemetry: Telemetry, refusal: Refusal) -> None:
+    def __init__(
+        self, app: ASGIApp, telemetry: Telemetry, refusal: Refusal, access: AccessLog, tracing: Tracing | None
+    ) -> None:
         self._app = app
         self._telemetry = telemetry
         self._refusal = refusal
+        self._access = access
+        self._tracing = tracing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -54,10 +63,19 @@ class RequestContext:
             if not status:
                 await failure(scope, receive, send_with_id)
         finally:
-            route = getattr(scope.get("route"), "path_format", "unmatched")
-            refused = scope.get("problem") == OVERLOADED.name
-            seconds = time.perf_counter() - begun
-            self._telemetry.finished(route, scope["method"], status or 500, seconds, refused=refused)
+            self._over(scope, own_id, status or 500, time.perf_counter() - begun)
+
+    def _over(self, scope: Scope, request_id: str, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path_format", "unmatched")
+        method, refused = scope["method"], scope.get("problem") == OVERLOADED.name
+        self._telemetry.finished(route, method, status, seconds, refused=refused)
+        said = request_id, method, route, status, seconds
+        trace_id = None
+        if self._tracing is not None and route.startswith("/v1/"):  # not of probes and scrapes
+            answer: Answer | None = scope.get("answer")
+            bundle_id, stages = (None, None) if answer is None else (answer.bundle_id, answer.seconds)
+            trace_id = self._tracing.tell(*said, scope["headers"], bundle_id=bundle_id, stages=stages)
+        self._access.tell(*said, refused=refused, trace_id=trace_id)
 
 
 class BodyLimit:

@@ -11,10 +11,11 @@ from service.batching import Batcher, Place
 from service.engine import Ask, Encoded
 from service.events import UserState
 from service.experiments.model import Decision
-from service.live import Live
+from service.live import Lineup, Live
 from service.planning import Wanted, WantedPath
 from service.recording import Given, Recorder
 from service.shadow import Shadow
+from service.shadow_model import ShadowModel
 from service.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,7 @@ class Recommender:
         recorder: what became of answers in experiments; while it can record nothing, there are none.
         batcher: the line before the thread in which an `Engine` answers.
         telemetry: told how long each request waited.
-        shadow: offered every list that is served.
+        shadow: offered every list that is served; beside: every request with its lists.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Recommender:
         batcher: Batcher[Ask, Encoded],
         telemetry: Telemetry,
         shadow: Shadow,
+        beside: ShadowModel,
     ) -> None:
         self._live = live
         self._users = users
@@ -65,6 +67,7 @@ class Recommender:
         self._batcher = batcher
         self._telemetry = telemetry
         self._shadow = shadow
+        self._beside = beside
 
     @property
     def wait(self) -> float:
@@ -73,30 +76,39 @@ class Recommender:
 
     async def recommend(self, wanted: Wanted, request_id: str) -> Answer:
         """The answer to one request. Raises: RequestError, Overloaded, DeadlinePassed, NotReady."""
-        self._live.ranker.planner.check(wanted)  # refused before it waits
+        self._check(self._live.lineup, wanted)
         (encoded,), asked, waited = await self._recommend([wanted], request_id)
         return _answer(encoded.body, encoded, asked, waited)
 
     async def recommend_batch(self, requests: Sequence[Wanted], request_id: str) -> Answer:
         """
-        The answers to several requests from one bundle, each the same as alone.
+        The answers to several requests, each the same as alone: from one bundle, or where another is tried out, from
+        those two that its users are answered by.
 
         Raises: RequestError whose field names the first request that cannot be answered; as `recommend`.
         """
-        planner = self._live.ranker.planner
+        lineup = self._live.lineup
         for index, wanted in enumerate(requests):
             try:
-                planner.check(wanted)
+                self._check(lineup, wanted)
             except RequestError as error:
                 raise RequestError(f"requests.{index}.{error.field}", error.value, error.detail) from error
         every, asked, waited = await self._recommend(requests, request_id)
         return _answer(encode_several([encoded.body for encoded in every]), every[0], asked, waited)
 
+    def _check(self, lineup: Lineup, wanted: Wanted) -> None:
+        """What is wrong is refused before it waits. Raises: RequestError."""
+        try:
+            lineup.ranker(wanted.user_id).planner.check(wanted)
+        except RequestError:
+            self._telemetry.models.ended(lineup.role(wanted.user_id), "refused")
+            raise
+
     async def lambda2_path(self, wanted: WantedPath) -> Answer:
         """A user's exact λ2 path. Raises: as `recommend`."""
         with self._batcher.place(1) as place:
             (known,), _, asked = await self._remember([wanted])
-            self._live.ranker.check_path(known)  # refused before it waits to be scored
+            self._live.lineup.ranker(known.user_id).check_path(known)  # refused before it waits to be scored
             (encoded,), waited = await self._ask(place, known)
         return _answer(encoded.body, encoded, asked, waited)
 
@@ -148,10 +160,14 @@ class Recommender:
         ]
 
     async def _failed(self, decided: Sequence[Wanted], request_id: str, seconds: float) -> None:
-        ranker = self._live.ranker
-        decisions = [decision for wanted in decided if (decision := ranker.planner.decided(wanted)) is not None]
-        if decisions:
-            await self._recorder.failed(decisions, request_id, ranker.bundle.manifest.content_id, seconds)
+        lineup = self._live.lineup
+        decisions: dict[str, list[Decision]] = {}
+        for wanted in decided:
+            ranker = lineup.ranker(wanted.user_id)
+            if (decision := ranker.planner.decided(wanted)) is not None:
+                decisions.setdefault(ranker.bundle.manifest.content_id, []).append(decision)
+        for bundle_id, each in decisions.items():
+            await self._recorder.failed(each, request_id, bundle_id, seconds)
 
     async def _remember(self, requests: Sequence[AnyWanted]) -> tuple[Sequence[AnyWanted], bool, float]:
         """The requests with what is remembered of their users, from one call; whether it answered, and its seconds."""
@@ -180,14 +196,16 @@ class Recommender:
         outcomes, waited = await place.ask(*asks)
         self._telemetry.waited(waited)
         every: list[Encoded] = []
-        for outcome in outcomes:
+        for ask, outcome in zip(asks, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 raise outcome
             for ranked in outcome.ranked:
                 self._shadow.offer(outcome.ranker, ranked)
+            self._beside.offer(ask, outcome.ranker, outcome.ranked)
             every.append(outcome)
         return every, waited
 
 
 def _answer(body: bytes, encoded: Encoded, asked: float, waited: float) -> Answer:
-    return Answer(body, entity_tag(body), {"state": asked, "queue": waited, **encoded.seconds})
+    bundle_id = encoded.ranker.bundle.manifest.content_id
+    return Answer(body, entity_tag(body), bundle_id, {"state": asked, "queue": waited, **encoded.seconds})

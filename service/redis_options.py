@@ -10,6 +10,8 @@ from causalrec.errors import ConfigError
 from service.state.connection import Connection
 from service.state.keys import Keys
 
+URL_FILE = "CAUSALREC_REDIS_URL_FILE"
+
 
 def add_redis_options(command: argparse.ArgumentParser) -> None:
     """--redis-url, --data-dir, --prefix and --tenant, from the environment where they are not given."""
@@ -21,7 +23,7 @@ def add_redis_options(command: argparse.ArgumentParser) -> None:
     ):
         variable = f"CAUSALREC_{flag[2:].replace('-', '_').upper()}"
         kind = Path if flag == "--data-dir" else str
-        known = f" [{variable}, default {default}]" if default else f" [{variable}]"
+        known = f" [{variable}, default {default}]" if default else f" [{variable}, or the file {URL_FILE} names]"
         command.add_argument(flag, type=kind, default=os.environ.get(variable, default), help=text + known)
 
 
@@ -30,19 +32,29 @@ async def connected(options: argparse.Namespace) -> AsyncIterator[Connection]:
     """
     A connection to the Redis that the options name.
 
-    Raises: ConfigError where there is no such data directory, and what Connection.open does.
+    Raises: ConfigError where there is no such data directory or no such file, and what Connection.open does.
     """
-    if options.redis_url is None and not options.data_dir.is_dir():
+    url = options.redis_url or _from_file()
+    if url is None and not options.data_dir.is_dir():
         raise ConfigError(
             f"{options.data_dir}: there is no such data directory; give the service's --data-dir, or its --redis-url"
         )
     connection = await Connection.open(
-        options.redis_url,
+        url,
         data_dir=options.data_dir,
-        durability="strict" if options.redis_url is None else "everysec",  # a named server's is the service's matter
+        durability="strict" if url is None else "everysec",  # a named server's is the service's matter
         keys=Keys(options.prefix, options.tenant),
     )
     try:
         yield connection
     finally:
         await connection.close()
+
+
+def _from_file() -> str | None:
+    """The URL in the file that the environment names, as containers mount it; None where it names none."""
+    path = os.environ.get(URL_FILE)
+    try:
+        return Path(path).read_text().strip() if path else None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{URL_FILE}={path}: cannot be read ({error})") from error

@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope, Send
 
 from causalrec.errors import Overloaded
 from service.batching import LONGEST_RETRY
+from service.logs import AccessLog
 from service.problem_kinds import MEDIA_TYPE, OVERLOADED, document
 from service.telemetry import Telemetry
 
@@ -35,11 +36,13 @@ class Refusal:
 
     Args:
         full: seconds after which to try again while the line is full, else None.
+        access: told of each.
     """
 
-    def __init__(self, telemetry: Telemetry, full: Callable[[], int | None]) -> None:
+    def __init__(self, telemetry: Telemetry, full: Callable[[], int | None], access: AccessLog) -> None:
         self._telemetry = telemetry
         self._full = full
+        self._access = access
 
     def applies(self, path: str) -> bool:
         """Whether a request for `path` would have to wait in the line, and the line is full."""
@@ -63,7 +66,9 @@ class Refusal:
             (b"retry-after", b"%d" % retry_after),
             (b"x-request-id", own_id.encode()),
         ]
-        self._telemetry.finished("refused", method, OVERLOADED.status, time.perf_counter() - begun, refused=True)
+        seconds = time.perf_counter() - begun
+        self._telemetry.finished("refused", method, OVERLOADED.status, seconds, refused=True)
+        self._access.tell(own_id, method, "refused", OVERLOADED.status, seconds, refused=True)
         return sent, body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's signature

@@ -15,6 +15,7 @@ from causalrec.errors import ConfigError
 from causalrec.index import Kind
 from causalrec.search import Device
 from service.events import EventType
+from service.logs import LogFormat
 
 PREFIX = "CAUSALREC_"
 
@@ -34,7 +35,8 @@ class Settings(BaseSettings):
     )
 
     bundle: Path
-    """Folder of the bundle to serve: what `python -m training` printed."""
+    """Bundle to serve: its folder, which `python -m training` printed, the link to the newest one, or a folder of
+    bundles, whose link that was made last, or else newest bundle, is served."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 is every interface, what a container needs."""
     port: int = Field(8000, ge=0, le=65535)
@@ -56,6 +58,19 @@ class Settings(BaseSettings):
     """Milliseconds a request may wait to be scored; after that it is answered 503 with Retry-After instead."""
     shadow_rate: float = Field(0.01, ge=0, le=1)
     """Share of personal answers that are found again in idle time by scoring every item, and compared, for /metrics."""
+    watch_seconds: float = Field(0, ge=0, le=3600)
+    """Seconds between two looks at what that path names: another bundle is loaded beside the one that is served, and
+    takes its place once it has proved itself. 0: not looked at again."""
+    rehearsed_requests: int = Field(100, ge=0, le=10_000)
+    """The last requests for lists, kept in memory, that a new bundle must answer before it is served."""
+    least_known: float = Field(0.5, ge=0, le=1)
+    """Share of the users and items served now that a bundle found by watching must know; else it is refused."""
+    keep_previous: bool = True
+    """Keep the bundle served before in memory, so that going back to it takes no time."""
+    shadow_model: str | None = None
+    """A second bundle, by path or id, whose lists are compared with those that are served; it answers nobody."""
+    shadow_model_rate: float = Field(0.01, ge=0, le=1)
+    """Share of requests that it ranks too, in idle time."""
     max_body_bytes: int = Field(1 << 20, ge=1024)
     """Longest request body in bytes; a longer one is refused with 413."""
     max_picture_bytes: int = Field(10 << 20, ge=1024)
@@ -91,6 +106,11 @@ class Settings(BaseSettings):
     start_without_state: bool = False
     """Answer also when Redis is away at the start. Without it such a process is not ready until Redis is there: it
     cannot know which items are hidden. One that is running goes on either way."""
+    api_keys_file: Path | None = None
+    """File of API keys: a line each with name, roles and sha256, made by `python -m service keys`; taken over when it
+    changes. Without one, items, experiments and models can be changed only while host is this machine's own."""
+    open_reads: bool = True
+    """Answer questions and take events without a key; without it these ask for keys of the roles reader and events."""
     torch_threads: int = Field(1, ge=1)
     """Threads of one tensor operation; more than 1 helps only catalogues of several 100,000 items."""
     keep_alive_seconds: int = Field(75, ge=0)
@@ -103,7 +123,16 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severe message that is logged, to standard error."""
     access_log: bool = False
-    """Log a line per request; it holds user ids."""
+    """Log a line per request: its id, method, route template, status and seconds; no user ids, and no query."""
+    log_format: LogFormat = "text"
+    """How lines are logged: text is for people; json, one object a line, for what collects logs of containers."""
+    log_sample: float = Field(1.0, ge=0, le=1)
+    """With access_log: the share of answered and refused requests that get a line. Failed ones always do."""
+    otlp_endpoint: str | None = Field(None, pattern=r"^https?://.+")
+    """Where traces are sent by OTLP over HTTP, for example http://collector:4318; left out, none are made. Needs
+    causalrec[tracing]."""
+    trace_sample: float = Field(0.01, ge=0, le=1)
+    """Share of the requests without a traceparent that are traced; one that has it is traced as it says."""
 
     @classmethod
     def settings_customise_sources(
@@ -150,7 +179,8 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m service",
         description="Serve a bundle over HTTP. Every flag is also an environment variable CAUSALREC_<NAME> and a key "
         "of the TOML file; a flag wins over the environment, the environment over the file. `python -m service events "
-        "--help` is about the events that were told, `python -m service experiments --help` about their reports.",
+        "--help` is about the events that were told, `python -m service experiments --help` about their reports, "
+        "`python -m service keys --help` about API keys.",
         argument_default=argparse.SUPPRESS,
     )
     command.add_argument("--config", type=Path, help="TOML file with any of the settings below [CAUSALREC_CONFIG]")

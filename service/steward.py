@@ -4,7 +4,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Final
 
@@ -44,6 +44,8 @@ class Steward:
     Args:
         rng: for the weights.
         clock: seconds since 1970.
+        told: the sample ratio's p-value of each running experiment, after each pass; of none where another replica
+            leads.
     """
 
     def __init__(
@@ -53,13 +55,16 @@ class Steward:
         store: ExperimentStore,
         rng: Generator,
         clock: Callable[[], float] = time.time,
+        told: Callable[[Mapping[str, float]], None] = lambda _: None,
     ) -> None:
         self._experiments = experiments
         self._reports = reports
         self._store = store
         self._rng = rng
         self._clock = clock
+        self._told = told
         self._kept: dict[str, float] = {}
+        self._ratios: dict[str, float] = {}
 
     async def run(self) -> None:
         """Passes, and a rest after each; never returns."""
@@ -94,6 +99,7 @@ class Steward:
         """One pass, where this replica leads; whether it does. Raises: StateUnavailable."""
         for key in sorted((await self._experiments.known()).experiments):
             if not await self._store.lead(NAME, LEADS):
+                self._told({})
                 return False
             experiment = self._experiments.book.experiments.get(key)
             if experiment is None:
@@ -106,6 +112,9 @@ class Steward:
                 raise
             except Exception:
                 log.exception("experiment %r could not be looked after", key)
+        every = self._experiments.book.experiments
+        self._ratios = {key: p for key, p in self._ratios.items() if key in every and every[key].state == "running"}
+        self._told(self._ratios)
         return True
 
     async def _one(self, experiment: Experiment) -> None:
@@ -116,6 +125,8 @@ class Steward:
 
     async def _running(self, experiment: Experiment) -> None:
         report, units = await self._reports.new(experiment)
+        if report.sample_ratio is not None:
+            self._ratios[experiment.key] = report.sample_ratio.p_value
         breaches = [each for each in report.guardrails if each.breached]
         if breaches or due(report):
             await self._store.add_look(experiment.key, first_series(experiment), look(report))

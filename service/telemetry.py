@@ -1,15 +1,19 @@
 """Every metric. Labels come from route templates and fixed sets only: no id ever becomes a label."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from causalrec.manifest import Manifest
 from causalrec.topk import Proof
 from service.events import RecordType
 from service.intake import Outcome as Told
+from service.model_telemetry import ModelTelemetry
 from service.planning import Source
 from service.ranking import Ranked
 from service.shadow import Outcome
@@ -26,12 +30,30 @@ LAMBDA2 = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0)
 WATCHED = {
     "state_available": "1 while Redis answers.",
     "embedded_restarts": "How often the embedded Redis died and was started again.",
+    "ready": "1 while requests should be sent here.",
     "spool_bytes": "Bytes of events on disk, waiting for Redis.",
+    "spool_limit_bytes": "Bytes of events that may wait there; then more are refused.",
+    "event_log_events": "Events in Redis that were not exported yet; the same on all replicas.",
+    "event_log_limit": "Events that may be there; then more are refused.",
+    "memory_limit_bytes": "Memory that the container may have; infinite where nothing says so.",
     "catalogue_version": "How many changes of items this process has taken over; equal on all that are up to date.",
     "items_live": "Items that came since the bundle and can be recommended.",
     "items_hidden": "Items that no answer may hold: hidden or deleted.",
+    "api_keys_stale": "1 while the file of API keys is gone or wrong, and the keys that were read before are in force.",
     "items_skipped": "New items whose feature is of no use to this bundle.",
 }
+
+
+class _Collections(Collector):
+    """How often Python looked for garbage: what is loaded is frozen, so that it need not walk through that."""
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        found = CounterMetricFamily(
+            "causalrec_gc_collections", "Collections of garbage, by generation.", labels=["generation"]
+        )
+        for generation, said in enumerate(gc.get_stats()):
+            found.add_metric([str(generation)], said["collections"])
+        yield found
 
 
 class Telemetry:
@@ -45,6 +67,7 @@ class Telemetry:
     def __init__(self, waiting: Callable[[], int]) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(namespace="causalrec", registry=registry)
+        registry.register(_Collections())
         self._requests = Counter(
             "causalrec_requests", "Requests answered.", ("route", "method", "status"), registry=registry
         )
@@ -116,6 +139,13 @@ class Telemetry:
             experiment,
             registry=registry,
         )
+        self._sample_ratios = Gauge(
+            "causalrec_experiment_srm_p_value",
+            "p-value, valid at every moment, of users having come to the variants of a running experiment as they "
+            "should; on the replica that looks after experiments, and on no other.",
+            ("experiment",),
+            registry=registry,
+        )
         events = Counter(
             "causalrec_events",
             "Events told, and exposures, lists and failures of answers in experiments: accepted (in Redis), duplicate, "
@@ -134,6 +164,7 @@ class Telemetry:
             "Accepted events that what is remembered of their users lacks, because Redis went away in between.",
             registry=registry,
         )
+        self.models = ModelTelemetry(registry)
         self._open = 0
         in_progress = Gauge("causalrec_requests_in_progress", "Requests not yet answered.", registry=registry)
         in_progress.set_function(lambda: self._open)
@@ -195,6 +226,12 @@ class Telemetry:
     def without_experiment(self) -> None:
         """One request whose part in an experiment could not be recorded."""
         self._without_experiment.inc()
+
+    def sample_ratios(self, p_values: Mapping[str, float]) -> None:
+        """By running experiment, where this replica looks after them; they take the place of those told before."""
+        self._sample_ratios.clear()
+        for experiment, p_value in p_values.items():
+            self._sample_ratios.labels(experiment).set(p_value)
 
     def waited(self, seconds: float) -> None:
         """One request's time in the line."""

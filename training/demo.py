@@ -4,6 +4,8 @@ The main job in one command: the simulated shop, a model trained on its clicks, 
     make demo            keeps serving until Ctrl-C
     make demo ONCE=1     ends after the explanation
 
+    python -m training.demo --only-bundle --folder DIR --bundles DIR      what a container begins with
+
 The service runs as a process of its own and is asked over HTTP, as a shop would.
 """
 
@@ -26,9 +28,9 @@ from typing import Any
 
 import numpy as np
 
-from causalrec.bundle import Bundle, read_bundle
-from causalrec.errors import CausalRecError, ConfigError
-from training.config import read_config
+from causalrec.bundle import Bundle, read_bundle, read_manifest
+from causalrec.errors import BundleError, CausalRecError, ConfigError
+from training.config import RunConfig, read_config
 from training.report import markdown_table
 from training.run import run
 from training.shop import Shop, ShopConfig, expected_purchases_per_list, make_shop, write_shop
@@ -58,7 +60,7 @@ def demo(folder: Path, port: int, *, once: bool) -> None:
     shop = make_shop(ShopConfig())
     data = write_shop(shop, folder / "shop")
     _say("2/4  training on the clicks (the purchases are kept to judge by) and exporting the bundle")
-    config = read_config(Path(__file__).parent / "runs" / "shop.toml")
+    config = shop_run()
     out = {"export": config.export.model_copy(update={"out": folder / "bundles"})}
     path = run(config.model_copy(update=out), data)
     _say(f"3/4  serving {path}")
@@ -68,6 +70,37 @@ def demo(folder: Path, port: int, *, once: bool) -> None:
         if not once:
             print(f"\nserving at {address} until Ctrl-C; {address}/docs describes every request", flush=True)
             until_interrupted(server)
+
+
+def only_bundle(shop: ShopConfig, config: RunConfig, folder: Path, bundles: Path) -> Path:
+    """
+    The simulated shop in `folder` and the bundle trained on its clicks in `bundles`; nothing is written elsewhere.
+
+    A bundle that the same run made before is left as it is, and neither the shop nor the model is made again.
+
+    Returns: the bundle's directory.
+    Raises: CausalRecError, OSError.
+    """
+    sections = {
+        "images": config.images.model_copy(update={"cache": folder / "features"}),
+        "fit": config.fit.model_copy(update={"checkpoints": folder / "runs"}),
+        "export": config.export.model_copy(update={"out": bundles}),
+    }
+    config = config.model_copy(update=sections)
+    newest = bundles / config.name
+    try:
+        if read_manifest(newest).run == config.model_dump(mode="json"):
+            _say(f"the bundle is there already: {newest.resolve()}")
+            return newest.resolve()
+    except BundleError:
+        pass  # there is none, or one of another version of the code
+    _say(f"making the simulated shop in {folder} and a bundle of it in {bundles}")
+    return run(config, write_shop(make_shop(shop), folder / "shop"), quiet=not sys.stderr.isatty())
+
+
+def shop_run() -> RunConfig:
+    """How the demo trains."""
+    return read_config(Path(__file__).parent / "runs" / "shop.toml")
 
 
 def until_interrupted(server: "subprocess.Popen[bytes]") -> None:
@@ -129,17 +162,8 @@ def explain(shop: Shop, bundle: Bundle, address: str) -> str:
                 f"{new['score']:.3f}",
             ]
         )
-    header = [
-        "",
-        "top at λ2 = 0",
-        f"top at λ2 = {default.default:g}",
-        "moved",
-        "match",
-        "visual",
-        "notice",
-        "removed",
-        "score",
-    ]
+    causes = ("moved", "match", "visual", "notice", "removed", "score")
+    header = ["", "top at λ2 = 0", f"top at λ2 = {default.default:g}", *causes]
     return "\n".join(
         [
             f"{shown.user_id}: {shown.kept} of {K} items stay. Default λ2 = {default.default:g}, chosen on "
@@ -250,12 +274,20 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=Path(".cache/demo"), help="where shop and bundle go")
     parser.add_argument("--port", type=int, default=8000, help="of the service")
     parser.add_argument("--once", action="store_true", help="end after the explanation")
+    parser.add_argument("--only-bundle", action="store_true", help="end when there is a bundle; what is there is kept")
+    parser.add_argument("--bundles", type=Path, help="with --only-bundle: where the bundle goes [FOLDER/bundles]")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        demo(options.folder, options.port, once=options.once)
+        if options.only_bundle:
+            print(only_bundle(ShopConfig(), shop_run(), options.folder, options.bundles or options.folder / "bundles"))
+        else:
+            demo(options.folder, options.port, once=options.once)
     except CausalRecError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.filename or options.folder}: {error.strerror or error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -57,6 +57,7 @@ async def _cancel_when_gone(request: Request, task: asyncio.Task[Any]) -> None:
 
 
 def _response(answer: Answer, request: Request) -> Response:
+    request.scope["answer"] = answer  # for its trace
     headers = {
         "ETag": answer.etag,
         "Cache-Control": "private, no-cache",

@@ -116,6 +116,11 @@ class EventLog:
             answers += await self._append(events[start : start + CHUNK], self._budget if budget is None else budget)
         return answers
 
+    async def length(self) -> int:
+        """Events that were not exported yet. Raises: StateUnavailable."""
+        found: int = await self._connection.run(lambda redis: redis.xlen(self._connection.keys.events))
+        return found
+
     async def _append(self, events: Sequence[Event], budget: float) -> list[bool]:
         keys, today = self._connection.keys, int(self._clock() // DAY)
         days = [today, today + 1, *(today - back for back in range(1, REMEMBERED + 1))]  # a clock may be ahead of ours

@@ -8,7 +8,7 @@ class Keys(NamedTuple):
     The keys of one tenant. Nothing outside them is read, written or removed.
 
     A user's keys share one slot, those of the event log another, those of the catalogue a third, those of experiments'
-    configurations a fourth.
+    configurations a fourth, that of models a fifth.
     """
 
     prefix: str
@@ -78,3 +78,8 @@ class Keys(NamedTuple):
     def experiment_lead(self) -> str:
         """Which replica looks after the experiments, for a while."""
         return f"{self.prefix}:{{{self.tenant}:experiments}}:lead"
+
+    @property
+    def models(self) -> str:
+        """Stream: which bundle was wanted, by whom; the newest entry holds."""
+        return f"{self.prefix}:{{{self.tenant}:models}}:wanted"

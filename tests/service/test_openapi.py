@@ -18,6 +18,7 @@ EVENTS = ("/v1/events", "post")
 ITEM = "/v1/items/{item_id}"
 READY = ("/health/ready", "get")
 EXPERIMENTS, EXPERIMENT, HOLDOUT = "/v1/experiments", "/v1/experiments/{key}", "/v1/experiments-holdout"
+MODELS, MODEL = "/v1/models", "/v1/models/{model_id}"
 AUDIT, PLAN = "/v1/experiments-audit", "/v1/experiments-plan"
 OF_ONE = ("versions", "start", "pause", "stop", "assignment", "report", "audit")
 FLAGS = "/ofrep/v1/evaluate/flags"
@@ -39,7 +40,8 @@ def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) ->
     """With a summary and a description; the page that shows them is there."""
     own = {GET[0], POST[0], BATCH[0], PATH[0], EVENTS[0], ITEM}
     trials = {EXPERIMENTS, EXPERIMENT, HOLDOUT, AUDIT, PLAN, *(f"{EXPERIMENT}/{act}" for act in OF_ONE)}
-    assert set(paths) == {*own, *trials, *OFREP, "/health/live", "/health/ready", "/metrics"}
+    models = {MODELS, f"{MODELS}/rollback", f"{MODEL}/activate", f"{MODEL}/canary"}
+    assert set(paths) == {*own, *trials, *models, *OFREP, "/health/live", "/health/ready", "/metrics"}
     assert all(operation["summary"] and operation["description"] for operation in operations(paths))
     assert client.get("/docs").status_code == 200
 
@@ -68,6 +70,10 @@ def test_every_route_is_documented(client: TestClient, paths: dict[str, Any]) ->
         ((f"{EXPERIMENT}/audit", "get"), {"200", "404", "422", "503"}),
         ((HOLDOUT, "get"), {"200", "503"}),
         ((HOLDOUT, "put"), {"200", "400", "409", "413", "415", "422", "503"}),
+        ((MODELS, "get"), {"200", "503"}),
+        ((f"{MODELS}/rollback", "post"), {"200", "409", "422", "503"}),
+        ((f"{MODEL}/activate", "post"), {"200", "404", "422", "503"}),
+        ((f"{MODEL}/canary", "post"), {"200", "400", "404", "409", "413", "415", "422", "503"}),
         ((AUDIT, "get"), {"200", "422", "503"}),
         ((PLAN, "post"), {"200", "400", "413", "415", "422"}),
         ((OFREP[0], "post"), {"200", "304", "400", "413", "503"}),
@@ -154,6 +160,12 @@ def test_every_parameter_and_field_is_described(client: TestClient, paths: dict[
         "AssignmentAnswer",
         "HoldoutAnswer",
         "AuditEntryShown",
+        "CanaryBody",
+        "ModelsAnswer",
+        "ChangedAnswer",
+        "ModelShown",
+        "CanaryShown",
+        "RehearsalShown",
     ):
         for name, field in schemas[model]["properties"].items():
             assert field.get("description"), name

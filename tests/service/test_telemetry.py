@@ -2,6 +2,7 @@
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from service.telemetry import Telemetry
 from tests.service.conftest import Serve
 
 ROUTE = "/v1/users/{user_id}/recommendations"
@@ -35,6 +36,29 @@ def test_what_happened_is_counted(serve: Serve) -> None:
     assert "causalrec_waiting 0.0" in lines
     assert "causalrec_requests_in_progress 1.0" in lines  # this one
     assert any(line.startswith("causalrec_bundle_info{") and 'form="paper"' in line for line in lines)
+
+
+def test_limits_stand_beside_what_they_limit(serve: Serve) -> None:
+    """So that an alert can say "nearly full" without knowing the settings."""
+    lines = serve(max_events=1234, max_spool_bytes=1 << 21).get("/metrics").text.splitlines()
+
+    assert "causalrec_event_log_limit 1234.0" in lines
+    assert "causalrec_event_log_events 0.0" in lines
+    assert "causalrec_spool_limit_bytes 2.097152e+06" in lines
+    assert "causalrec_ready 1.0" in lines
+    assert any(line.startswith("causalrec_memory_limit_bytes ") for line in lines)
+    assert any(line.startswith('causalrec_gc_collections_total{generation="2"} ') for line in lines)
+
+
+def test_sample_ratios_are_those_told_last() -> None:
+    """Of an experiment that ended, or that another replica looks after now, nothing stays."""
+    telemetry = Telemetry(waiting=lambda: 0)
+    telemetry.sample_ratios({"old": 0.5, "dial": 0.004})
+
+    telemetry.sample_ratios({"dial": 0.003})
+
+    found = [line for line in telemetry.render().decode().splitlines() if line.startswith("causalrec_experiment_srm")]
+    assert found == ['causalrec_experiment_srm_p_value{experiment="dial"} 0.003']
 
 
 def test_no_id_becomes_a_label(serve: Serve) -> None:

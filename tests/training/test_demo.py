@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from causalrec.bundle import read_bundle
+from training.demo import only_bundle, shop_run
+from training.shop import ShopConfig
 
 
 @pytest.mark.timeout(300)
@@ -49,3 +51,35 @@ def test_a_taken_port_is_named_with_the_way_out(tmp_path: Path) -> None:
     assert f"port {port} is taken" in demo.stderr
     assert "make demo PORT=" in demo.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bundle_that_is_there_is_left_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A container's second start makes nothing, another run makes another bundle, and all is below the two folders."""
+    shop, config = ShopConfig(seed=7, items=60, users=80, picture_side=32), shop_run()
+    short = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": 2})})
+    longer = config.model_copy(update={"fit": config.fit.model_copy(update={"epochs": 3})})
+    folder, bundles = tmp_path / "folder", tmp_path / "bundles"
+
+    first = only_bundle(shop, short, folder, bundles)
+    written = first.stat().st_mtime_ns
+    again = only_bundle(ShopConfig(seed=8), short, folder, bundles)
+    other = only_bundle(shop, longer, folder, bundles)
+
+    assert again == first
+    assert first.stat().st_mtime_ns == written
+    assert "is there already" in capsys.readouterr().out
+    assert other != first
+    assert (bundles / "shop").resolve() == other
+    assert {path.name for path in folder.iterdir()} == {"shop", "features", "runs"}
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """As when a container's volume belongs to somebody else: no traceback."""
+    (tmp_path / "file").write_text("in the way")
+    command = [sys.executable, "-m", "training.demo", "--only-bundle", "--folder", str(tmp_path / "file")]
+
+    demo = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert demo.returncode == 2
+    assert demo.stderr.startswith("error: ")
+    assert "file/" in demo.stderr

@@ -2,15 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import pytest
+from numpy.random import default_rng
 
 from service.experiments import analysis, changes
 from service.experiments.model import Config, Decision, Experiment, Guardrail, Tuning
 from service.experiments.report import Report
 from service.state.keys import Keys
+from service.steward import Steward
 from tests.service.served import START
 from tests.service.state.experimenting.world import Replica, begun, replica, visit
 from tests.service.state.servers import Server
@@ -93,6 +95,28 @@ def test_the_first_look_at_a_broken_split_is_kept_at_once(run: Run[list[Any]]) -
 
     assert [each.at - START for each in looks] == [0, 1000, 1001]
     assert looks[2].srm_p_value < 1e-6 < looks[1].srm_p_value
+
+
+def test_the_sample_ratio_is_told_while_an_experiment_runs(run: Run[Any]) -> None:
+    """For a metric; of what is not running nothing is told, and nothing by a replica that does not lead."""
+    told: list[Mapping[str, float]] = []
+
+    async def scenario(one: Replica) -> None:
+        await begun(one)
+        parts = one.experiments, one.reports, one.store, default_rng(0), one.clock
+        steward = Steward(*parts, told=lambda p_values: told.append({**p_values}))
+        await one.visited(40)
+        await steward.attend()
+        await one.experiments.pause("dial", "ann")
+        await steward.attend()
+        await one.experiments.start("dial", None, "ann")
+        one.store._me = "another replica"
+        await steward.attend()
+
+    run(scenario)
+
+    assert [list(each) for each in told] == [["dial"], [], []]
+    assert 0.01 < told[0]["dial"] <= 1
 
 
 def test_nobody_is_nothing_to_look_at(run: Run[list[Any]]) -> None:
