@@ -6,6 +6,7 @@ ONCE ?=
 # For benchmarks: bundles to measure on besides synthetic catalogues, and further arguments.
 BUNDLES ?=
 ARGUMENTS ?=
+TOOLS := .cache/tools
 PYTHON := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
@@ -17,7 +18,7 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: help demo test check format unit install constraints clean bench bench-kernels bench-recall bench-agreement \
 	bench-paths bench-service bench-soak bench-peer bench-startup bench-durability bench-outage bench-gpu retrain \
-	demo-experiment prove-experiments bench-experiment-outage
+	demo-experiment prove-experiments bench-experiment-outage bench-swap tools dashboards images compose-test
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -39,7 +40,7 @@ check: $(VENV)/.$(FLAVOUR)-test ## format, lint, types, import rules
 	mypy
 	lint-imports --no-logo
 
-unit: $(VENV)/.$(FLAVOUR)-test ## the test suite alone
+unit: $(VENV)/.$(FLAVOUR)-test $(TOOLS)/.made ## the test suite alone
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest
 
 format: $(VENV)/.$(FLAVOUR)-test ## put the code into its format
@@ -83,6 +84,9 @@ bench-outage: $(VENV)/.$(FLAVOUR)-test ## answers while Redis is frozen and dead
 bench-experiment-outage: $(VENV)/.$(FLAVOUR)-test ## experiments under load while Redis is dead for a minute: is every record there?
 	$(PYTHON) -m benchmarks.experiment_outage $(ARGUMENTS)
 
+bench-swap: $(VENV)/.$(FLAVOUR)-test ## 20 swaps and rollbacks under load, bad bundles offered, SIGTERM, SIGKILL
+	$(PYTHON) -m benchmarks.swap $(ARGUMENTS)
+
 prove-experiments: $(VENV)/.$(FLAVOUR)-test ## are the statistics right? A/A, A/B and beyond, in process, 30 minutes
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.experiments.aa $(ARGUMENTS)
 	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.experiments.ab $(ARGUMENTS)
@@ -90,6 +94,23 @@ prove-experiments: $(VENV)/.$(FLAVOUR)-test ## are the statistics right? A/A, A/
 
 bench-gpu: $(VENV)/.$(FLAVOUR)-test ## the exact scan on a GPU: GB/s, and against eager torch
 	$(PYTHON) -m benchmarks.gpu
+
+images: ## build the images of service and trainer, and their SBOM (needs docker; FLAVOUR=gpu for CUDA)
+	FLAVOUR=$(FLAVOUR) docker/images.sh
+
+compose-test: ## does docker compose do what it says? Builds nothing; 5 minutes (needs docker, and the images)
+	python3 -m tests.containers
+
+dashboards: ## write Grafana's dashboards from their code
+	cd docker/observability && python3 -m dashboards
+
+tools: $(TOOLS)/.made ## judges of manifests and images, in an environment of their own
+
+# They pin what the project does not.
+$(TOOLS)/.made: tests/deploy/tools.txt
+	test -x $(TOOLS)/bin/python || python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/python -m pip install --quiet --requirement tests/deploy/tools.txt
+	touch $@
 
 install: $(VENV)/.$(FLAVOUR)-test ## the virtual environment with everything for development
 	pre-commit install
