@@ -77,7 +77,9 @@ def prometheus(folder: Path, address: str) -> Iterator[Prometheus]:
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=log)
         try:
-            yield Prometheus(port)
+            watch = Prometheus(port)
+            watch.until("vector(1)")
+            yield watch
         finally:
             process.terminate()
             process.wait(30)
