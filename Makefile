@@ -123,7 +123,7 @@ $(VENV)/.torch-cpu:
 
 $(VENV)/.torch-gpu:
 	test -x $(PYTHON) || python3 -m venv $(VENV)
-	$(PYTHON) -m pip install $(TORCH)
+	$(PYTHON) -m pip install $(subst ==,===,$(TORCH)) # === takes no local +cpu build
 	touch $@
 
 $(VENV)/.$(FLAVOUR): $(VENV)/.torch-$(FLAVOUR) pyproject.toml constraints.txt $(NATIVE)

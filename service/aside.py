@@ -19,21 +19,22 @@ async def aside(work: Callable[[], T]) -> T:
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()
 
-    def deliver(outcome: T | BaseException) -> None:
-        if future.done():
-            return
-        if isinstance(outcome, BaseException):
-            future.set_exception(outcome)
-        else:
+    def returned(outcome: T) -> None:
+        if not future.done():
             future.set_result(outcome)
 
+    def failed(error: BaseException) -> None:
+        if not future.done():
+            future.set_exception(error)
+
     def run() -> None:
-        try:
-            outcome: T | BaseException = work()
-        except BaseException as error:  # noqa: BLE001 - whoever awaits it gets it
-            outcome = error
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody awaits it
-            loop.call_soon_threadsafe(deliver, outcome)
+            try:
+                outcome = work()
+            except BaseException as error:  # noqa: BLE001 - whoever awaits it gets it
+                loop.call_soon_threadsafe(failed, error)
+            else:
+                loop.call_soon_threadsafe(returned, outcome)
 
     threading.Thread(target=run, name="aside", daemon=True).start()
     return await future

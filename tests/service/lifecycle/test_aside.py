@@ -14,6 +14,8 @@ def test_what_the_work_returns_or_raises_arrives() -> None:
     async def scenario() -> int:
         with pytest.raises(ZeroDivisionError):
             await aside(lambda: 1 // 0)
+        returned = await aside(lambda: ValueError("an answer like any other"))
+        assert isinstance(returned, ValueError)
         return await aside(lambda: 6 * 7)
 
     assert asyncio.run(scenario()) == 42
