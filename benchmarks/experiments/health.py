@@ -14,8 +14,8 @@ from service.experiments.analysis import analyse
 from service.experiments.estimates import estimates
 from service.experiments.guardrails import guardrail
 from service.experiments.intervals import p_value
-from service.experiments.metrics import METRICS, UNITS
-from service.experiments.model import Config, Guardrail, Variant
+from service.experiments.metrics import METRICS, PRIMARY, UNITS
+from service.experiments.model import EMPTY, Guardrail, Variant
 from service.experiments.moments import Moments
 from service.experiments.multiplicity import holm
 from service.experiments.report import Look, Report
@@ -84,29 +84,14 @@ def breached(rng: Generator, looks: int, batch: int, most: float = 0.1) -> bool:
     )
 
 
-CONFIG: Final = Config(
+CONFIG: Final = EMPTY._replace(
     key="aa",
     version=1,
     series=1,
-    kind="split",
-    description="",
-    layer="default",
-    segment=(0.0, 1.0),
-    allocation=1.0,
-    salt="",
     variants=(Variant("dial-0", 0.0, 0.5), Variant("dial-0.8", 0.8, 0.5)),
     control="dial-0",
-    between=None,
-    overrides={},
-    primary="purchases_per_user",
-    secondary=(),
-    guardrails=(),
+    primary=PRIMARY,
     alpha=ALPHA,
-    window=None,
-    planned_units=None,
-    tuning=None,
-    created=0.0,
-    actor="",
 )
 
 

@@ -8,7 +8,8 @@ from tqdm import tqdm
 
 from benchmarks.experiments.shop import Traffic, Values
 from service.experiments.analysis import analyse, look
-from service.experiments.model import Book, Config, Experiment, Kind, Variant
+from service.experiments.metrics import PRIMARY
+from service.experiments.model import EMPTY, Book, Config, Experiment, Kind, Variant
 from service.experiments.report import Look, Report
 
 ALPHA: Final = 0.05
@@ -54,28 +55,9 @@ def experiment(study: Study, kind: Kind, number: int, rng: Generator) -> Run:
 
 def config(kind: Kind, salt: str, planned: int) -> Config:
     """An experiment on purchases per user, as the service would make it."""
-    split = kind == "split"
-    return Config(
-        key="ab",
-        version=1,
-        series=1,
-        kind=kind,
-        description="",
-        layer="default",
-        segment=(0.0, 1.0),
-        allocation=1.0,
-        salt=salt,
-        variants=tuple(Variant(f"{value:g}", value, 1 / len(LAMBDA2)) for value in LAMBDA2) if split else (),
-        control="0" if split else "",
-        between=None if split else BETWEEN,
-        overrides={},
-        primary="purchases_per_user",
-        secondary=("click_through",),
-        guardrails=(),
-        alpha=ALPHA,
-        window=None,
-        planned_units=planned,
-        tuning=None,
-        created=0.0,
-        actor="benchmark",
-    )
+    plain = EMPTY._replace(key="ab", version=1, series=1, kind=kind, salt=salt, actor="benchmark")
+    plain = plain._replace(primary=PRIMARY, secondary=("click_through",), alpha=ALPHA, planned_units=planned)
+    if kind != "split":
+        return plain._replace(between=BETWEEN)
+    variants = tuple(Variant(f"{value:g}", value, 1 / len(LAMBDA2)) for value in LAMBDA2)
+    return plain._replace(variants=variants, control="0")

@@ -9,10 +9,9 @@ from numpy.random import Generator
 
 from benchmarks.experiments.claims import Claim, at_most
 from benchmarks.experiments.world import Floats, World
-from service.experiments.drafting import EMPTY
 from service.experiments.intervals import factor
 from service.experiments.metrics import PRIMARY
-from service.experiments.model import Config, Tuning, Variant
+from service.experiments.model import EMPTY, Config, Tuning, Variant
 from service.experiments.offpolicy import weighted_mean
 from service.experiments.tuning import weights
 

@@ -4,33 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from service.experiments.changes import named
-from service.experiments.model import Config
+from service.experiments.model import EMPTY, Config
 
-EMPTY: Final = Config(
-    key="",
-    version=0,
-    series=0,
-    kind="split",
-    description="",
-    layer="default",
-    segment=(0.0, 1.0),
-    allocation=1.0,
-    salt="",
-    variants=(),
-    control="",
-    between=None,
-    overrides={},
-    primary="",
-    secondary=(),
-    guardrails=(),
-    alpha=0.05,
-    window=None,
-    planned_units=None,
-    tuning=None,
-    created=0.0,
-    actor="",
-)
-"""Nothing was said: `changes` completes what is empty."""
 OF_KIND: Final = ("variants", "control", "between", "overrides", "guardrails", "tuning")
 """What means something else, or nothing, in an experiment of another kind."""
 

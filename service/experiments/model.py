@@ -1,7 +1,7 @@
 """Experiments as plain data: configurations, states, and the book of all of them that every replica decides by."""
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from causalrec.errors import CausalRecError
 
@@ -77,6 +77,33 @@ class Config(NamedTuple):
     tuning: Tuning | None
     created: float
     actor: str
+
+
+EMPTY: Final = Config(
+    key="",
+    version=0,
+    series=0,
+    kind="split",
+    description="",
+    layer="default",
+    segment=(0.0, 1.0),
+    allocation=1.0,
+    salt="",
+    variants=(),
+    control="",
+    between=None,
+    overrides={},
+    primary="",
+    secondary=(),
+    guardrails=(),
+    alpha=0.05,
+    window=None,
+    planned_units=None,
+    tuning=None,
+    created=0.0,
+    actor="",
+)
+"""Nothing was said: `changes` completes what is empty."""
 
 
 class Experiment(NamedTuple):

@@ -11,7 +11,7 @@ from causalrec.errors import CausalRecError
 from service.experiments.changes import MOST_VERSIONS, Range
 from service.experiments.checks import KEY, check
 from service.experiments.metrics import PRIMARY
-from service.experiments.model import AuditEntry, Book, Config, Experiment, Holdout, State
+from service.experiments.model import EMPTY, AuditEntry, Book, Config, Experiment, Holdout, State
 
 log = logging.getLogger(__name__)
 
@@ -139,27 +139,5 @@ def _experiment(key: str, head: Head | None, found: Mapping[int, Config]) -> Exp
 
 def _stand_in(key: str, version: int) -> Config:
     """A version that cannot be read: it assigns nobody and takes no part of a layer."""
-    return Config(
-        key=key,
-        version=version,
-        series=version,
-        kind="split",
-        description=DAMAGED,
-        layer="default",
-        segment=(0.0, 0.0),
-        allocation=0.0,
-        salt="",
-        variants=(),
-        control="",
-        between=None,
-        overrides={},
-        primary=PRIMARY,
-        secondary=(),
-        guardrails=(),
-        alpha=0.05,
-        window=None,
-        planned_units=None,
-        tuning=None,
-        created=0.0,
-        actor="unknown",
-    )
+    nothing = EMPTY._replace(segment=(0.0, 0.0), allocation=0.0, primary=PRIMARY, actor="unknown")
+    return nothing._replace(key=key, version=version, series=version, description=DAMAGED)

@@ -3,7 +3,8 @@
 from typing import Any
 
 from service.events import Event, RecordType, Served
-from service.experiments.model import Config, Variant
+from service.experiments.metrics import PRIMARY
+from service.experiments.model import EMPTY, Config, Variant
 
 START = 1_700_000_000.0
 HALVES = (Variant("low", 0.0, 0.5), Variant("high", 1.0, 0.5))
@@ -11,30 +12,8 @@ HALVES = (Variant("low", 0.0, 0.5), Variant("high", 1.0, 0.5))
 
 def config(key: str = "dial", series: int = 1, **changed: Any) -> Config:
     """A version of an experiment that splits users in two."""
-    made = Config(
-        key=key,
-        version=series,
-        series=series,
-        kind="split",
-        description="",
-        layer="default",
-        segment=(0.0, 1.0),
-        allocation=1.0,
-        salt=key,
-        variants=HALVES,
-        control="low",
-        between=None,
-        overrides={},
-        primary="purchases_per_user",
-        secondary=(),
-        guardrails=(),
-        alpha=0.05,
-        window=100.0,
-        planned_units=None,
-        tuning=None,
-        created=START,
-        actor="ann",
-    )
+    made = EMPTY._replace(key=key, version=series, series=series, salt=key, variants=HALVES, control="low")
+    made = made._replace(primary=PRIMARY, window=100.0, created=START, actor="ann")
     return made._replace(**changed)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from service.experiments.assignment import decide
 from service.experiments.changes import Range, created, started
-from service.experiments.model import Book, Config, Experiment, Holdout, Variant
+from service.experiments.model import EMPTY, Book, Config, Experiment, Holdout, Variant
 
 LIMITS = Range(0.0, 3.0)
 
@@ -20,30 +20,7 @@ def variants(*lambda2: float, weights: Sequence[float] = ()) -> tuple[Variant, .
 
 def config(key: str = "dial", **changes: Any) -> Config:
     """What a caller says of a split of two, as far as nothing else is."""
-    said = Config(
-        key=key,
-        version=0,
-        series=0,
-        kind="split",
-        description="",
-        layer="default",
-        segment=(0.0, 1.0),
-        allocation=1.0,
-        salt="",
-        variants=variants(0.0, 0.8),
-        control="",
-        between=None,
-        overrides={},
-        primary="",
-        secondary=(),
-        guardrails=(),
-        alpha=0.05,
-        window=None,
-        planned_units=None,
-        tuning=None,
-        created=1000.0,
-        actor="ann",
-    )
+    said = EMPTY._replace(key=key, variants=variants(0.0, 0.8), created=1000.0, actor="ann")
     return said._replace(**changes)
 
 

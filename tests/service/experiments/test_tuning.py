@@ -11,7 +11,7 @@ from scipy import stats
 
 from causalrec.errors import RequestError
 from service.experiments.metrics import UNITS
-from service.experiments.model import Config, Tuning, Variant
+from service.experiments.model import EMPTY, Config, Tuning, Variant
 from service.experiments.tuning import MINIMUM, posterior, shares, weights
 
 NAMES = ("0", "0.5", "1")
@@ -23,30 +23,8 @@ def config(
 ) -> Config:
     """A tuned experiment over three λ2."""
     variants = tuple(Variant(name, float(name), share) for name, share in zip(NAMES, weight, strict=True))
-    return Config(
-        key="k",
-        version=3,
-        series=3,
-        kind="tuned",
-        description="",
-        layer="default",
-        segment=(0.0, 1.0),
-        allocation=1.0,
-        salt="k",
-        variants=variants,
-        control="0",
-        between=None,
-        overrides={},
-        primary=primary,
-        secondary=(),
-        guardrails=(),
-        alpha=0.05,
-        window=None,
-        planned_units=None,
-        tuning=Tuning(floor, 3600.0),
-        created=0.0,
-        actor="",
-    )
+    said = EMPTY._replace(key="k", version=3, series=3, salt="k", variants=variants, control="0")
+    return said._replace(kind="tuned", primary=primary, tuning=Tuning(floor, 3600.0))
 
 
 def frame(purchases: dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]], propensity: float = 0.3) -> pl.DataFrame:

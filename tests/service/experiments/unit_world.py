@@ -7,37 +7,18 @@ import numpy as np
 import polars as pl
 from numpy.random import Generator
 
-from service.experiments.metrics import BEFORE, UNITS
-from service.experiments.model import Config, Kind, Variant
+from service.experiments.metrics import BEFORE, PRIMARY, UNITS
+from service.experiments.model import EMPTY, Config, Kind, Variant
 
 
 def config(lambda2: Sequence[float] = (0.0, 0.8), kind: Kind = "split", **fields: Any) -> Config:
     """An experiment of these λ2 in equal shares, the first of which is the control."""
     variants = tuple(Variant(f"dial-{value:g}", value, 1 / len(lambda2)) for value in lambda2)
-    plain = Config(
-        key="dial",
-        version=1,
-        series=1,
-        kind=kind,
-        description="",
-        layer="default",
-        segment=(0.0, 1.0),
-        allocation=1.0,
-        salt="salt",
-        variants=() if kind == "random" else variants,
-        control="" if kind == "random" else variants[0].name,
-        between=(0.0, 1.6) if kind == "random" else None,
-        overrides={},
-        primary="purchases_per_user",
-        secondary=(),
-        guardrails=(),
-        alpha=0.05,
-        window=None,
-        planned_units=None,
-        tuning=None,
-        created=0.0,
-        actor="ann",
-    )
+    plain = EMPTY._replace(key="dial", version=1, series=1, kind=kind, salt="salt", primary=PRIMARY, actor="ann")
+    if kind == "random":
+        plain = plain._replace(between=(0.0, 1.6))
+    else:
+        plain = plain._replace(variants=variants, control=variants[0].name)
     return plain._replace(**fields)
 
 
