@@ -13,8 +13,9 @@ from typing import Final, TypeVar
 
 from tqdm import tqdm
 
-from causalrec.errors import CausalRecError, ConfigError
+from causalrec.errors import ConfigError
 from causalrec.files import write_atomically
+from service.command import ended
 from service.experiment_source import book_of, from_file, from_service, in_folder, parquet_files
 from service.experiments import page
 from service.experiments.model import Experiment
@@ -120,21 +121,14 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
+
+    def work() -> None:
         if options.command == "list":
             _write("".join(f"{printable(line)}\n" for line in aligned(listed(options))), None)
         else:
             _write(FORMATS[options.format](analysed(options)), options.out)
-    except CausalRecError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command's output
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or 'standard output'}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; nothing was written", file=sys.stderr)  # noqa: T201
-        return 130
-    return 0
+
+    return ended(work, place="standard output", interrupted="nothing was written")
 
 
 def moment(text: str) -> float:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from causalrec.errors import CausalRecError, StateUnavailable
+from causalrec.errors import StateUnavailable
+from service.command import ended
 from service.partitions import Partitions, opened
 from service.redis_options import add_redis_options, connected
 from service.state.deliveries import Delivered, Deliveries
@@ -114,16 +115,10 @@ def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    try:
+
+    def work() -> None:
         written = asyncio.run(export(options))
-    except CausalRecError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command's output
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or options.to}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted; the same command goes on where it stopped", file=sys.stderr)  # noqa: T201
-        return 0 if options.follow else 130
-    print(f"{written} events written to {options.to}")  # noqa: T201
-    return 0
+        print(f"{written} events written to {options.to}")  # noqa: T201 - a command's output
+
+    status = ended(work, place=str(options.to), interrupted="the same command goes on where it stopped")
+    return 0 if status == 130 and options.follow else status

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from causalrec.errors import CausalRecError, ConfigError
+from causalrec.errors import ConfigError
 from causalrec.files import try_lock, write_atomically
 from service.api_keys import HEAD, NAME, NAMED, ROLES, issue, parse, read, text_of
+from service.command import ended
 
 VARIABLE = "CAUSALREC_API_KEYS_FILE"
 EPILOG = f"""\
@@ -45,20 +46,16 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Runs the command; 0 done, 2 a clear error."""
+    """Runs the command; 0 done, 2 a clear error, 130 interrupted."""
     options = parser().parse_args(arguments)
-    try:
+
+    def work() -> None:
         if options.command == "list":
             _list(options.file)
         else:
             _changed(options)
-    except CausalRecError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201 - a command's output
-        return 2
-    except OSError as error:
-        print(f"error: {error.filename or options.file}: {error.strerror or error}", file=sys.stderr)  # noqa: T201
-        return 2
-    return 0
+
+    return ended(work, place=str(options.file), interrupted="the file is as it was, or changed whole")
 
 
 def _list(file: Path) -> None:
