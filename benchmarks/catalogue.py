@@ -26,7 +26,7 @@ from benchmarks.oracle import sigmoid
 from benchmarks.report import command_line
 from causalrec.bundle import Bundle, Seen, read_manifest, write_bundle
 from causalrec.equations import Form
-from causalrec.errors import BundleError
+from causalrec.errors import BundleError, ConfigError
 from causalrec.ids import Vocabulary
 from causalrec.index import FAISS_KINDS, Kind, build_index
 from causalrec.manifest import Golden, GoldenItem
@@ -121,7 +121,7 @@ def served_bundle(weights: Weights, kind: Kind, name: str, seed: int = 0) -> Bun
 
 def write(items: int, form: Form, wanted: Kind | Literal["auto"], folder: Path = FOLDER) -> Path:
     """The folder of a bundle of `items` synthetic items, which an earlier run may have written."""
-    kind = retrieval_kind(wanted, items)
+    kind = retrieval_kind(wanted, items, form)
     name = f"synthetic-{form}-{items}-{kind}"
     try:
         read_manifest(folder / name)
@@ -184,6 +184,7 @@ def _null(form: Form, arrays: dict[str, Floats]) -> dict[str, NDArray[np.float32
         "paper": {"M_null": sigmoid(match), "MV_null": sigmoid(visual)},
         "authors": {"m_null": match + visual},
         "additive": {},
+        "sum": {},
     }[form]
     null = {"null_gamma": null_gamma, "null_e": e.mean(0, dtype=np.float64), "null_gamma_e": products, **own}
     return {name: np.asarray(array, np.float32) for name, array in {**null, "null_beta": beta}.items()}
@@ -199,8 +200,11 @@ def main() -> int:
     )
     parser.add_argument("--folder", type=Path, default=FOLDER)
     options = parser.parse_args()
-    for items in options.items:
-        print(write(items, options.form, options.kind, options.folder))
+    try:
+        for items in options.items:
+            print(write(items, options.form, options.kind, options.folder))
+    except ConfigError as error:
+        parser.error(str(error))
     return 0
 
 

@@ -1,7 +1,8 @@
 """What is measured on: bundles on disk, synthetic catalogues in memory, and random questions about either."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
@@ -12,6 +13,8 @@ from benchmarks.catalogue import synthetic
 from benchmarks.oracle import Rows
 from causalrec.bundle import read_bundle
 from causalrec.equations import Form
+from causalrec.errors import ConfigError
+from causalrec.index import Kind, check_kind
 from causalrec.topk import Query
 from causalrec.weights import Weights
 
@@ -66,6 +69,14 @@ def chosen(options: argparse.Namespace) -> Iterator[Model]:
     for items in options.items:
         for form in options.forms:
             yield Model.synthetic(items, form)
+
+
+def serving(kinds: Sequence[Kind], model: Model) -> Iterator[Kind]:
+    """Those of `kinds` that can serve the model's form."""
+    for kind in kinds:
+        with suppress(ConfigError):
+            check_kind(model.weights.form, kind)
+            yield kind
 
 
 def random_questions(model: Model, count: int, seed: int = 0) -> list[Asked]:

@@ -67,6 +67,8 @@ class Truth:
         if self.form == "authors":
             m, star = a + b, self.w["m_null"][user]
             return sigmoid(m + n) * sigmoid(m) * sigmoid(n) - lambda2 * sigmoid(star + n) * sigmoid(star) * sigmoid(n)
+        if self.form == "sum":
+            return sigmoid(a) + sigmoid(b) + (1 - lambda2) * sigmoid(n)
         additive: Floats = a + b + (1 - lambda2) * n
         return additive
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.models import LAMBDA2, Model, add_arguments, chosen
+from benchmarks.models import LAMBDA2, Model, add_arguments, chosen, serving
 from benchmarks.oracle import Logits, Truth
 from benchmarks.report import Report, command_line
 from causalrec.index import Kind
@@ -98,7 +98,7 @@ def main() -> int:
     missed = 0
     for model in chosen(options):
         truth = Truth.of(model.weights)
-        for kind in options.kinds:
+        for kind in serving(options.kinds, model):
             found = rows_of(model, kind, options.users, truth)
             for at, measured in found.items():
                 report.add(model.name, kind, f"{at:g}", *cells(measured))

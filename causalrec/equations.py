@@ -10,7 +10,7 @@ The one implementation used by trainer, evaluation and service; any float dtype,
 Source: Qiu et al. 2021 (CausalRec), Eq. 17-28; the authors' form after their published code.
 """
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,9 +18,11 @@ from torch.nn.functional import embedding
 
 from causalrec.errors import ShapeError
 
-Form = Literal["paper", "authors", "additive"]
+Form = Literal["paper", "authors", "additive", "sum"]
 NullMatch = Literal["mean", "zero"]
 NullVisual = Literal["feature_mean", "product_mean", "zero"]
+
+APART: Final[tuple[Form, ...]] = ("paper", "sum")  # the score needs a and b by themselves; other forms only m = a + b
 
 
 class Terms(NamedTuple):
@@ -114,15 +116,17 @@ def score(form: Form, terms: Terms, null: Tensor, lambda2: Tensor | float) -> Te
         paper     y = σ(a)σ(b)σ(n) − λ2·c·σ(n)              c = M_{i*,u}·M_{i*,v*,u}     (Eq. 28)
         authors   y = σ(m+n)σ(m)σ(n) − λ2·σ(m*+n)σ(m*)σ(n)
         additive  y = m + (1 − λ2)·n
+        sum       y = σ(a) + σ(b) + (1 − λ2)·σ(n)                    (fusion by addition)
 
     Linear in λ2; at λ2 = 0 nothing is removed, at 1 the whole direct visual effect is, above 1 it is over-removed.
 
     Args:
         terms: logits, any one shape, usually [B, I].
         null: what the user's no-treatment item gives, broadcastable to the terms (usually [B, 1]): c in (0, 1)
-            for paper, the logit m* for authors; not read by additive.
+            for paper, the logit m* for authors; not read by additive and sum.
         lambda2: a number or per row [B, 1]; rows of one batch may differ.
-    Returns: y, in [−λ2, 1] for paper and authors, a logit for additive; comparable within a row, not across users.
+    Returns: y, in [−λ2, 1] for paper and authors, in [−λ2, 3] for sum, a logit for additive;
+        comparable within a row, not across users.
     """
     return undebiased(form, terms) - removed(form, terms, null, lambda2)
 
@@ -135,6 +139,8 @@ def undebiased(form: Form, terms: Terms) -> Tensor:
     if form == "authors":
         m = a + b
         return (m + n).sigmoid() * m.sigmoid() * n.sigmoid()
+    if form == "sum":
+        return a.sigmoid() + b.sigmoid() + n.sigmoid()
     return a + b + n
 
 
@@ -144,7 +150,7 @@ def removed(form: Form, terms: Terms, null: Tensor, lambda2: Tensor | float) -> 
         return lambda2 * null * terms.n.sigmoid()
     if form == "authors":
         return lambda2 * (null + terms.n).sigmoid() * null.sigmoid() * terms.n.sigmoid()
-    return lambda2 * terms.n
+    return lambda2 * notice_value(form, terms)
 
 
 def match_logit(terms: Terms) -> Tensor:
@@ -153,9 +159,11 @@ def match_logit(terms: Terms) -> Tensor:
 
 
 def match_value(form: Form, terms: Terms) -> Tensor:
-    """The match M by itself: σ(a)σ(b) for paper (Eq. 19-20), σ(m) for authors, m for additive."""
+    """The match M by itself: σ(a)σ(b) for paper (Eq. 19-20), σ(a) + σ(b) for sum, σ(m) for authors, m for additive."""
     if form == "paper":
         return terms.a.sigmoid() * terms.b.sigmoid()
+    if form == "sum":
+        return terms.a.sigmoid() + terms.b.sigmoid()
     return match_logit(terms).sigmoid() if form == "authors" else match_logit(terms)
 
 

@@ -6,12 +6,12 @@ from importlib import metadata
 from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from causalrec.errors import BundleMismatch, InstallationError
-from causalrec.vectors import Floats, Rows, item_vectors, longest, vector_width
-from causalrec.weights import Weights
+from causalrec.equations import Form
+from causalrec.errors import BundleMismatch, ConfigError, InstallationError
+from causalrec.vectors import Floats, Rows, item_vectors, longest, query_vector, vector_width
+from causalrec.weights import UserVectors, Weights
 
 try:
     import faiss
@@ -60,6 +60,15 @@ def check_flavour() -> None:
         )
 
 
+def check_kind(form: Form, kind: Kind) -> None:
+    """Raises ConfigError where an index is to serve sum, which no inner product bounds: all items must be scored."""
+    if form == "sum" and kind in FAISS_KINDS:
+        raise ConfigError(
+            f"retrieval by {kind!r} cannot serve the form 'sum', whose best items no inner product finds; "
+            'set export.retrieval, and the service\'s retrieval, to "scan" or "auto"'
+        )
+
+
 def build_index(weights: Weights, kind: Kind = "flat") -> Bytes:
     """
     An inner-product index over `item_vectors`, as bytes for the bundle: the same for the same model.
@@ -67,9 +76,10 @@ def build_index(weights: Weights, kind: Kind = "flat") -> Bytes:
     flat: the vectors in float32. sq8: 8 bits per dimension, between its least and its largest value. pq: 4 bits per
     dimension, searched in registers (fast-scan). ivf: float32 in 4√I cells, of which a search visits the nearest.
 
-    Raises: ValueError for "scan" and "int8", which have no index; InstallationError (`check_flavour`).
+    Raises: ValueError for "scan" and "int8"; InstallationError (`check_flavour`); ConfigError (`check_kind`).
     """
     check_flavour()
+    check_kind(weights.form, kind)
     if kind not in FAISS_KINDS:
         raise ValueError(f"{kind!r} has no index; one of {', '.join(FAISS_KINDS)} has")
     with _one_thread():
@@ -97,13 +107,14 @@ class Index:
         data: bytes of `build_index`, kept and searched in place where faiss can; built anew when None.
         device: "cuda" searches a flat index on the GPU where faiss has GPU support; everything else stays on the CPU.
     Raises: BundleMismatch when the index is of another kind or holds other items than the weights; InstallationError
-        (`check_flavour`).
+        (`check_flavour`); ConfigError (`check_kind`).
     """
 
     def __init__(
         self, weights: Weights, kind: Kind = "flat", data: Bytes | None = None, device: Device = "cpu"
     ) -> None:
         check_flavour()
+        check_kind(weights.form, kind)
         self.kind: Kind = kind
         self._data = build_index(weights, kind) if data is None else data  # faiss goes on reading it
         self._index: Any = _opened(self._data)
@@ -234,9 +245,7 @@ def _scale(weights: Weights, kind: Kind) -> Floats:
     if kind != "ivf":
         return np.ones(1, dtype=np.float32)
     gamma, theta = (part.norm(dim=0) / len(part) ** 0.5 for part in (weights.gamma_u, weights.theta_u))
-    parts = [gamma, gamma, theta] if weights.form == "paper" else [gamma, theta]
-    parts += [torch.ones(1) for bias in (weights.beta, weights.visual_bias) if bias is not None]
-    scale: Floats = torch.cat(parts).numpy()
+    scale = query_vector(weights, UserVectors(gamma, theta, gamma.new_zeros(())), (1.0, 1.0, 1.0))
     return np.where(scale > 0, scale, np.float32(1))
 
 

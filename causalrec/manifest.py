@@ -52,7 +52,7 @@ class Lambda2Range(Part):
     minimum: float = 0.0
     maximum: float = 3.0
     basis: str
-    """What the default was chosen on: purchases, ratings, or clicks with the 1 % rule."""
+    """What the default was chosen on: purchases, ratings, or clicks with the 1 % rule; or why there is only 0."""
 
 
 class Quantiles(Part):
@@ -71,19 +71,19 @@ class Diagnostics(Part):
     """The dial's: whether λ2 can move anything, and how far."""
 
     null: Quantiles | None
-    """c_u over users (paper), m* (authors); None in the additive form, which has no such term."""
+    """c_u over users (paper), m* (authors); None in the forms additive and sum, which have no such term."""
     notice: Quantiles
     """n over users and items, a logit."""
     notice_sd_within_user: float
     """How far the notice differs between items for the average user: 0 means a picture changes nothing."""
     notice_saturated: float
-    """Share of σ(n) below .01 or above .99."""
+    """Share of σ(n) below .01 or above .99; 0 in the additive form, which takes n as it is."""
     null_above_best_match: float | None
     """Share of users whose λ2·c_u at λ2 = 1 exceeds their best match (all of their scores are negative)."""
     overlap: dict[str, float]
-    """λ2 → mean over users of the share of the top 50 that is also in the top 50 at λ2 = 0."""
+    """λ2 → mean over users of the share of the top 50 that is also in the top 50 at λ2 = 0; of every λ2 swept."""
     dead: bool
-    """Overlap at λ2 = 1 above .995: the dial changes nothing."""
+    """Overlap at λ2 = 1 above .995: the dial changes nothing. False where the model has none (`lambda2.basis`)."""
 
     def warnings(self) -> list[str]:
         """What somebody about to use λ2 must know, in words; empty when the dial is alive."""

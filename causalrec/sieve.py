@@ -66,9 +66,9 @@ class Sieve:
 
     @staticmethod
     def fits(weights: Weights, fused: FusedScan) -> bool:
-        """Whether there is a sieve for this model: not the authors' form, no biases, the compiled kernel."""
+        """Whether there is a sieve for this model: paper or additive, no biases, the compiled kernel."""
         biased = weights.beta is not None or weights.visual_bias is not None
-        return weights.form != "authors" and not biased and fused.kernel == "native"
+        return weights.form in ("paper", "additive") and not biased and fused.kernel == "native"
 
     @property
     def bytes(self) -> int:

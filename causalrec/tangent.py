@@ -156,6 +156,7 @@ def bound(
     The plane to search with for one user and λ2.
 
     Args:
+        form: any but sum, which no index serves (`causalrec.index.check_kind`).
         point: where the paper's tangent touches.
         tau: a guess of the score to beat; it tightens the bound and never makes it wrong.
         null: the user's c_u (paper) or m* (authors).

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from causalrec.equations import APART
 from causalrec.weights import UserVectors, Weights
 
 Rows = NDArray[np.int64]
@@ -14,7 +15,7 @@ ALL = slice(None)
 
 def vector_width(weights: Weights) -> int:
     """D, how wide `item_vectors` are."""
-    parts = 3 if weights.form == "paper" else 2
+    parts = 3 if weights.form in APART else 2
     biases = sum(bias is not None for bias in (weights.beta, weights.visual_bias))
     return parts * weights.gamma_i.shape[1] + biases
 
@@ -23,21 +24,21 @@ def item_vectors(weights: Weights, rows: slice | Rows = ALL) -> Floats:
     """
     What the index holds of the items in `rows`, [I, D]: the factors of the score's logits that belong to the item.
 
-    paper [γ; γ∘e; e], authors and additive [γ∘(1+e); e] and, where the form has them, [β; v].
+    paper and sum [γ; γ∘e; e], authors and additive [γ∘(1+e); e] and, where the form has them, [β; v].
     """
     items = weights.items
     gamma, e = items.gamma[rows], items.e[rows]
     products = gamma * items.e_match[rows]
-    parts = [gamma, products, e] if weights.form == "paper" else [gamma + products, e]
+    parts = [gamma, products, e] if weights.form in APART else [gamma + products, e]
     parts += [bias[rows, None] for bias in (items.beta, items.visual_bias) if bias is not None]
     return np.ascontiguousarray(torch.cat(parts, 1).numpy(), dtype=np.float32)
 
 
 def query_vector(weights: Weights, user: UserVectors, plane: tuple[float, float, float]) -> Floats:
-    """The user's half [D] of w_a·a + w_b·b + w_n·n, in the layout of `item_vectors`; w_a = w_b but in paper."""
+    """The user's half [D] of w_a·a + w_b·b + w_n·n, in the layout of `item_vectors`; w_a = w_b unless form in APART."""
     w_a, w_b, w_n = plane
     gamma, theta = user.gamma.double().numpy(), user.theta.double().numpy()
-    parts = [w_a * gamma, w_b * gamma, w_n * theta] if weights.form == "paper" else [w_a * gamma, w_n * theta]
+    parts = [w_a * gamma, w_b * gamma, w_n * theta] if weights.form in APART else [w_a * gamma, w_n * theta]
     parts += [np.array([w]) for w, bias in ((w_a, weights.beta), (w_n, weights.visual_bias)) if bias is not None]
     return np.concatenate(parts).astype(np.float32)
 
@@ -47,6 +48,6 @@ def longest(weights: Weights) -> float:
     items = weights.items
     gamma, e = (float(part.norm(dim=1).max()) * (1 + 1e-6) for part in (items.gamma, items.e))
     largest = float(torch.stack(items.e_match.aminmax()).abs().max())
-    match = gamma * (1 + largest**2) ** 0.5 if weights.form == "paper" else gamma * (1 + largest)
+    match = gamma * (1 + largest**2) ** 0.5 if weights.form in APART else gamma * (1 + largest)
     biases = [float(bias.abs().max()) for bias in (items.beta, items.visual_bias) if bias is not None]
     return float(np.linalg.norm([match, e, *biases]))

@@ -51,10 +51,10 @@ class Weights:
     def __post_init__(self) -> None:
         users, d = tuple(self.gamma_u.shape)
         items = self.gamma_i.shape[0]
-        own: dict[Form, set[str]] = {"paper": {"M_null", "MV_null"}, "authors": {"m_null"}, "additive": set()}
+        own: dict[Form, set[str]] = {"paper": {"M_null", "MV_null"}, "authors": {"m_null"}}
         for name in ("M_null", "MV_null", "m_null"):
-            if (getattr(self, name) is not None) != (name in own[self.form]):
-                has = "lacks" if name in own[self.form] else "must not have"
+            if (getattr(self, name) is not None) != (name in own.get(self.form, set())):
+                has = "lacks" if name in own.get(self.form, set()) else "must not have"
                 raise ShapeError(f"weights of the form {self.form!r} {has} the field {name!r}")
         expected: dict[str, tuple[int, ...]] = {
             **dict.fromkeys(("gamma_u", "theta_u"), (users, d)),
@@ -75,7 +75,7 @@ class Weights:
 
     @property
     def null(self) -> Tensor:
-        """Per user [U] what `equations.score` takes as null: c_u = M_null·MV_null, m*, or zeros (additive)."""
+        """Per user [U] what `equations.score` takes as null: c_u = M_null·MV_null, m*, or zeros (additive, sum)."""
         if self.M_null is not None and self.MV_null is not None:
             return self.M_null * self.MV_null
         return self.gamma_u.new_zeros(len(self.gamma_u)) if self.m_null is None else self.m_null

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from causalrec import equations
-from causalrec.equations import Form, Terms
+from causalrec.equations import APART, Form, Terms
 
 try:
     from causalrec.kernels import streaming
@@ -21,14 +21,14 @@ except ImportError:  # triton comes with CUDA builds of torch
 INSTALLED = streaming is not None
 TILE = 2**20  # scores that the torch implementation holds at a time
 TOGETHER = 8  # queries of one program; later ones find the items in the first-level cache
-FORMS: dict[Form, int] = {"paper": 0, "authors": 1, "additive": 2}
+FORMS: dict[Form, int] = {"paper": 0, "authors": 1, "additive": 2, "sum": 3}
 
 
 class Blocks(NamedTuple):
     """
     Items in blocks of S, zeros behind the last: what a pass reads.
 
-    values [B, d, parts, S]: of the paper's form [γ; e], and e_match where it is not e; of others [γ∘(1+e_match); e].
+    values [B, d, parts, S]: of forms in APART [γ; e], and e_match where it is not e; of others [γ∘(1+e_match); e].
     biases [B, 2, S] float32, β and v, where there are any. items: how many there are.
     """
 
@@ -68,7 +68,7 @@ def pair_scores(blocks: Blocks, asked: Questions, probe: Tensor, block: Tensor) 
     match, e, *own = blocks.values[block].float().unbind(2)
     gamma, theta = asked.gamma[owner, :, None], asked.theta[owner, :, None]
     a, n = (gamma * match).sum(1), (theta * e).sum(1)
-    b = (gamma * (match * (own[0] if own else e))).sum(1) if blocks.form == "paper" else torch.zeros_like(a)
+    b = (gamma * (match * (own[0] if own else e))).sum(1) if blocks.form in APART else torch.zeros_like(a)
     if blocks.biases is not None:
         a, n = a + blocks.biases[block, 0], n + blocks.biases[block, 1]
     return equations.score(blocks.form, Terms(a, b, n), asked.null[owner, None], asked.lambda2[probe, None])
@@ -86,7 +86,7 @@ def _tile_maxima(blocks: Blocks, asked: Questions, start: int, step: int) -> Ten
     match, e, *own = blocks.values[start : start + step].double().unbind(2)
     gamma, theta = asked.gamma.double(), asked.theta.double()
     a, n = gamma @ match, theta @ e  # [b, Q, S]
-    b = gamma @ (match * (own[0] if own else e)) if blocks.form == "paper" else torch.zeros_like(a)
+    b = gamma @ (match * (own[0] if own else e)) if blocks.form in APART else torch.zeros_like(a)
     if blocks.biases is not None:
         biases = blocks.biases[start : start + step].double()
         a, n = a + biases[:, :1], n + biases[:, 1:]

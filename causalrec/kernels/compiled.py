@@ -14,7 +14,7 @@ from causalrec.kernels.codes import MEASURED, SAFE, CodedPlanes, CodedUsers, Cod
 from causalrec.kernels.questions import Floats, Hits, Questions
 from causalrec.weights import Weights
 
-FORMS = {"paper": 0, "authors": 1, "additive": 2}
+FORMS = {"paper": 0, "authors": 1, "additive": 2, "sum": 3}
 LEVELS = {4: "x86-64-v4", 3: "x86-64-v3", 1: "baseline"}
 
 
@@ -59,7 +59,7 @@ def scan(blocks: NDArray[np.float32], items: int, form: str, asked: Questions) -
 def encode(blocks: Floats, weights: Weights) -> Codes:
     """
     Every item's codes, from the `fused.blocked` items of the same model. Their parts are what users' match, visual
-    match and notice are multiplied by: [γ, γ∘e_match, e], or [γ∘(1 + e_match), e] where the form's score is their sum.
+    match and notice are multiplied by: [γ, γ∘e_match, e] (paper), [γ∘(1 + e_match), e] (additive).
     """
     native, items = _present(), weights.items
     gamma, e, e_match = (part[:MEASURED].numpy() for part in (items.gamma, items.e, items.e_match))

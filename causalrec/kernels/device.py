@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from causalrec.equations import Form, ItemArrays
+from causalrec.equations import APART, Form, ItemArrays
 from causalrec.errors import DeviceOutOfMemory, InstallationError
 from causalrec.kernels import block_maxima
 from causalrec.kernels.block_maxima import Blocks, Questions, pair_scores, torch_maxima, triton_maxima
@@ -24,7 +24,7 @@ FEW = 65_536  # items from which on 256 make a block, so that there are many tim
 
 
 class Lengths(NamedTuple):
-    """The largest norm among the items' vectors: of γ (or γ∘(1+e_match)), of γ∘e_match (paper only), of e."""
+    """The largest norm among the items' vectors: of γ (or γ∘(1+e_match)), of γ∘e_match (forms in APART), of e."""
 
     match: float
     product: float
@@ -33,7 +33,7 @@ class Lengths(NamedTuple):
 
 class DeviceScan:
     """
-    Every item of a model in float16 on one device: 4d bytes each, 6d where the paper's form has an e_match of its own;
+    Every item of a model in float16 on one device: 4d bytes each, 6d where a form in APART has an e_match of its own;
     twice that, in float32, where a component is beyond float16.
 
     A pass gives the best eligible score in each block of items. The k-th best of those is reached by k items, so that
@@ -93,8 +93,9 @@ class DeviceScan:
         The most [P] by which a score on the device may differ from the float64 one.
 
         Storage: a logit is off by at most the user's norm times the largest error of an item's vector, measured when
-        it was stored. Per unit of a match logit a score moves by ¼ (paper), 8/27 (authors) or 1 at most, per unit of
-        notice by max(1, s) times that, s being what λ2 takes off the match, or by |1 − λ2|. Arithmetic: sums of d + 1
+        it was stored. Per unit of a match logit a score moves by ¼ (paper, sum), 8/27 (authors) or 1 at most, per unit
+        of notice by max(1, s) times that, s being what λ2 takes off the match, or by |1 − λ2| times that where the
+        notice is a summand. Arithmetic: sums of d + 1
         rounded products and some units more for exponentials and null, as in `FusedScan.error`.
         """
         return np.array([self._error(query, lambda2) for query in queries for lambda2 in query.lambda2])
@@ -103,9 +104,9 @@ class DeviceScan:
         form, dim, off, norm = self._blocks.form, self._blocks.values.shape[1], self._off, self._norm
         gamma, theta = float(query.user.gamma.double().norm()), float(query.user.theta.double().norm())
         null = abs(float(query.user.null))
-        match = {"paper": 1 / 4, "authors": 8 / 27, "additive": 1.0}[form]
+        match = {"paper": 1 / 4, "authors": 8 / 27, "additive": 1.0, "sum": 1 / 4}[form]
         most = lambda2 * null if form == "paper" else lambda2
-        notice = abs(1 - lambda2) if form == "additive" else match * max(1.0, most)
+        notice = match * (abs(1 - lambda2) if form in ("additive", "sum") else max(1.0, most))
         stored = match * gamma * (off.match + off.product) + notice * theta * off.e
         reach = gamma * (norm.match + norm.product) + theta * norm.e + self._bias
         return stored + (1 + lambda2) * UNIT * (2 * (dim + 3) * reach + 48 * (1 + reach + null))
@@ -167,19 +168,19 @@ def _laid_out(
     """The items in blocks, the largest norms, and the largest norms of what storage in `dtype` is off by."""
     count, dim = items.gamma.shape
     blocks = max(-(-count // size), 1)
-    parts = 3 if form == "paper" and items.e_match is not items.e else 2
+    parts = 3 if form in APART and items.e_match is not items.e else 2
     values = torch.zeros((blocks, dim, parts, size), dtype=dtype, device=device)
     longest = torch.zeros((2, 3), dtype=torch.float64, device=device)
     for start in range(0, count, AT_A_TIME):
         rows = slice(start, start + AT_A_TIME)
         gamma, e, e_match = (part[rows].to(device).double() for part in (items.gamma, items.e, items.e_match))
-        exact = (gamma if form == "paper" else gamma * (1 + e_match), e, e_match)[:parts]
+        exact = (gamma if form in APART else gamma * (1 + e_match), e, e_match)[:parts]
         stored = [part.to(dtype) for part in exact]
         for part, vectors in enumerate(stored):
             _lay(values[:, :, part], start, vectors)
         off = [vectors.double() - part for vectors, part in zip(stored, exact, strict=True)]
-        product = gamma * e_match if form == "paper" else torch.zeros_like(gamma)
-        of_product = stored[0].double() * stored[-1].double() - product if form == "paper" else product
+        product = gamma * e_match if form in APART else torch.zeros_like(gamma)
+        of_product = stored[0].double() * stored[-1].double() - product if form in APART else product
         norms = [
             torch.stack([vectors.norm(dim=1).max() for vectors in three])
             for three in ((exact[0], product, e), (off[0], of_product, off[1]))

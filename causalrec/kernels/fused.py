@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from causalrec.equations import Form, ItemArrays
+from causalrec.equations import APART, Form, ItemArrays
 from causalrec.errors import InstallationError
 from causalrec.kernels import compiled
 from causalrec.kernels.questions import Floats, Hits, ask, user_vectors
@@ -24,9 +24,9 @@ class FusedScan:
     """
     Every item of a model, in blocks of 16 for the compiled kernel; numba reads the bundle's own arrays.
 
-    In the paper's form a block holds [γ; e] (256 B an item at d = 32) and the kernel forms γ∘e in registers; where the
-    match has a visual matrix of its own, [γ; e; e_match]. The other forms need only [γ∘(1+e_match); e]. Biases are one
-    more dimension.
+    Where the form keeps a and b apart, a block holds [γ; e] (256 B an item at d = 32) and the kernel forms γ∘e in
+    registers; where the match has a visual matrix of its own, [γ; e; e_match]. The other forms need only
+    [γ∘(1+e_match); e]. Biases are one more dimension.
 
     Args:
         kernel: "native" (compiled), "numba", or "auto": the compiled one where the build made it.
@@ -105,7 +105,8 @@ class FusedScan:
         The most [P] by which a float32 score may differ from the float64 one.
 
         Each logit is a sum of d + 1 rounded products, off by at most 2(d + 2)·2⁻²⁴ times the norms; no form's score
-        moves by more than 1 + λ2 times what a logit does; exponentials, null and their products add some units of 2⁻²⁴.
+        moves by more than 1 + λ2 times what its logits do together (sum: σ rises by ¼ at most, so max(1, |1−λ2|)/4
+        times); exponentials, null and their products add some units of 2⁻²⁴ (sum, up to 3 − λ2: about 30 + 11·λ2).
         """
         dim = len(queries[0].user.gamma) if queries else 0
         lengths = np.linalg.norm(vectors[:, :, :dim].astype(np.float64), axis=2)
@@ -121,7 +122,7 @@ def blocked(form: Form, items: ItemArrays) -> Floats:
     count, dim = items.gamma.shape
     biased = items.beta is not None or items.visual_bias is not None
     own = items.e_match is not items.e
-    parts = 3 if form == "paper" and (own or biased) else 2
+    parts = 3 if form in APART and (own or biased) else 2
     blocks = np.zeros((-(-count // LANES) + SPARE, dim + biased, parts, LANES), dtype=np.float32)
     compiled.lay(blocks, form, items)
     return blocks

@@ -12,7 +12,7 @@ from causalrec.kernels.questions import Floats, Hits, Questions
 TILE = 2048  # items whose logits stay in the first-level cache
 LIMIT = np.float32(28.0)  # σ is 1 or 0 to 1e-12 beyond it, and products of three factors stay finite
 ONE = np.float32(1.0)
-FORMS = {"paper": 0, "authors": 1, "additive": 2}
+FORMS = {"paper": 0, "authors": 1, "additive": 2, "sum": 3}
 
 
 def scan(items: ItemArrays, form: str, asked: Questions) -> Hits:
@@ -78,14 +78,7 @@ def _halves(
         if form == 2:
             for i in range(count):
                 first[start + i], second[start + i] = a[i] + b[i] + n[i], n[i]
-        elif form == 0:
-            for x in (a, b, n):
-                _exponential(x, powers, count)
-            for i in range(count):
-                match = (ONE + a[i]) * (ONE + b[i])
-                first[start + i] = ONE / (match * (ONE + n[i]))
-                second[start + i] = first[start + i] * match * null
-        else:
+        elif form == 1:
             for i in range(count):
                 a[i] += b[i]
             for x in (a, n):
@@ -94,6 +87,34 @@ def _halves(
                 notice = ONE + n[i]
                 first[start + i] = ONE / ((ONE + a[i] * n[i]) * (ONE + a[i]) * notice)
                 second[start + i] = ONE / ((ONE + star * n[i]) * (ONE + star) * notice)
+        else:
+            for x in (a, b, n):
+                _exponential(x, powers, count)
+            if form == 0:
+                _product(a, b, n, null, start, count, first, second)
+            else:
+                _sum(a, b, n, start, count, first, second)
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _product(
+    a: Floats, b: Floats, n: Floats, null: np.float32, start: int, count: int, first: Floats, second: Floats
+) -> None:
+    """Halves of σ(a)σ(b)σ(n) − λ2·c·σ(n), of e^−a, e^−b, e^−n."""
+    for i in range(count):
+        match = (ONE + a[i]) * (ONE + b[i])
+        first[start + i] = ONE / (match * (ONE + n[i]))
+        second[start + i] = first[start + i] * match * null
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _sum(a: Floats, b: Floats, n: Floats, start: int, count: int, first: Floats, second: Floats) -> None:
+    """Halves of σ(a) + σ(b) + (1 − λ2)·σ(n), of e^−a, e^−b, e^−n, by one division."""
+    for i in range(count):
+        match, notice = (ONE + a[i]) * (ONE + b[i]), ONE + n[i]
+        inverse = ONE / (match * notice)
+        first[start + i] = inverse * (notice * ((ONE + a[i]) + (ONE + b[i])) + match)
+        second[start + i] = inverse * match
 
 
 @njit(cache=True, nogil=True, fastmath={"contract", "reassoc", "nsz"})

@@ -13,7 +13,10 @@
 
 namespace {
 
-enum Form : int32_t { PAPER = 0, AUTHORS = 1, ADDITIVE = 2 };
+enum Form : int32_t { PAPER = 0, AUTHORS = 1, ADDITIVE = 2, SUM = 3 };
+
+// Whether the score needs a and b by themselves, and not only their sum (`APART` of causalrec.equations).
+inline bool apart(Form form) { return form == PAPER || form == SUM; }
 
 #define ALWAYS static inline __attribute__((always_inline))
 
@@ -244,7 +247,7 @@ void causalrec_lay(const float *gamma, const float *e, const float *e_match, con
     const float *g = gamma + row * dim, *n = e + row * dim, *m = e_match + row * dim;
     for (int64_t d = 0; d < dim; d++, at += 16 * parts) {
       float product = g[d] * m[d];
-      at[0] = form == PAPER ? g[d] : g[d] + product;
+      at[0] = apart(static_cast<Form>(form)) ? g[d] : g[d] + product;
       at[16] = n[d];
       if (parts == 3) at[32] = m[d];
     }

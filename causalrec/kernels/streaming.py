@@ -32,7 +32,7 @@ def block_maxima(
             e = tl.load(items + (d * PARTS + 1) * SIZE).to(tl.float32)
             a += gamma_d * match
             n += tl.load(theta + user * DIM + d) * e
-            if FORM == 0:
+            if FORM == 0 or FORM == 3:  # noqa: PLR1714 - the language knows no `in`
                 e_match = e
                 if PARTS == 3:
                     e_match = tl.load(items + (d * PARTS + 2) * SIZE).to(tl.float32)
@@ -46,6 +46,9 @@ def block_maxima(
             notice = tl.sigmoid(n)
             kept = tl.sigmoid(a + n) * tl.sigmoid(a) * notice
             removed = tl.sigmoid(m_null + n) * tl.sigmoid(m_null) * notice
+        elif FORM == 3:
+            removed = tl.sigmoid(n)
+            kept = tl.sigmoid(a) + tl.sigmoid(b) + removed
         else:
             kept = a + n
             removed = n

@@ -36,6 +36,8 @@ def score(weights: Weights, user: int, item: int, lambda2: float) -> float:
         m, null = a + b, float(weights.m_null[user])
         direct = sigmoid(null + n) * sigmoid(null) * sigmoid(n)
         return sigmoid(m + n) * sigmoid(m) * sigmoid(n) - lambda2 * direct
+    if weights.form == "sum":
+        return sigmoid(a) + sigmoid(b) + (1 - lambda2) * sigmoid(n)
     return a + b + (1 - lambda2) * n
 
 

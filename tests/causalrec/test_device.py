@@ -14,7 +14,7 @@ import torch
 
 from causalrec import search
 from causalrec.bundle import read_bundle, write_bundle
-from causalrec.equations import Form
+from causalrec.equations import APART, Form
 from causalrec.errors import DeviceOutOfMemory, InstallationError
 from causalrec.kernels import block_maxima, device
 from causalrec.kernels.block_maxima import pair_scores, torch_maxima, triton_maxima
@@ -79,11 +79,13 @@ def mixed(weights: Weights, number: int, rng: np.random.Generator) -> list[Query
     return queries
 
 
-@pytest.mark.parametrize(("form", "size"), [("paper", 32), ("paper", 256), ("authors", 32), ("additive", 32)])
+@pytest.mark.parametrize(
+    ("form", "size"), [("paper", 32), ("paper", 256), ("authors", 32), ("additive", 32), ("sum", 32)]
+)
 def test_mixed_requests_get_the_float64_ranking(
     make_weights: MakeWeights, make_scan: MakeScan, form: Form, size: int
 ) -> None:
-    """250 requests of all kinds for each of four scans, batched as they come: ids and order are float64's."""
+    """250 requests of all kinds for each of five scans, batched as they come: ids and order are float64's."""
     weights = make_weights(form, users=20, items=1500, dim=8)
     scan, rng = make_scan(weights, size), np.random.default_rng(1)
     queries = mixed(weights, 250, rng)
@@ -131,14 +133,22 @@ def test_scores_on_the_device_are_within_their_error(
         assert np.abs(scores.cpu().double().numpy() - exact).max() <= error
 
 
-def test_the_error_is_of_the_size_of_half_precision(make_weights: MakeWeights, make_scan: MakeScan) -> None:
-    """The bound is no looser than rounding every component by 2⁻¹¹ of itself allows, so that it leaves out much."""
-    weights = make_weights("additive", items=300, dim=8)
-    query = Query(weights.user(0), (0.0,), 5, NONE)
-    match = float((weights.gamma_i * (1 + weights.e)).norm(dim=1).max() * query.user.gamma.norm())
-    notice = float(weights.e.norm(dim=1).max() * query.user.theta.norm())
+@pytest.mark.parametrize(("form", "slope"), [("additive", 1.0), ("sum", 0.25)])
+def test_the_error_is_of_the_size_of_half_precision(
+    make_weights: MakeWeights, make_scan: MakeScan, form: Form, slope: float
+) -> None:
+    """No looser than rounding components by 2⁻¹¹ of themselves, twice in products; at λ2 = 1 e's count for nothing."""
+    weights = make_weights(form, items=300, dim=8)
+    weights.theta_u.mul_(5)
+    user, gamma, products = weights.user(0), weights.gamma_i, weights.gamma_i * weights.e
+    parts = (gamma + products,) if form == "additive" else (gamma, 2 * products)
+    match = sum(float(part.norm(dim=1).max() * user.gamma.norm()) for part in parts)
+    notice = float(weights.e.norm(dim=1).max() * user.theta.norm())
 
-    assert 0 < make_scan(weights).error([query])[0] <= 1.01 * 2.0**-11 * (match + notice)
+    whole, alone = make_scan(weights).error([Query(user, (0.0, 1.0), 5, NONE)])
+
+    assert 0 < whole <= 1.02 * 2.0**-11 * slope * (match + notice)
+    assert 0 < alone <= 0.6 * whole
 
 
 def test_components_beyond_half_precision_are_kept_in_single(make_weights: MakeWeights, make_scan: MakeScan) -> None:
@@ -203,9 +213,10 @@ def test_excluded_items_are_found_by_block(make_weights: MakeWeights) -> None:
             assert (run - user * 16 * 32).tolist() == own.tolist()
 
 
-def test_ties_are_ordered_by_id(make_weights: MakeWeights, make_scan: MakeScan) -> None:
+@pytest.mark.parametrize("form", APART)
+def test_ties_are_ordered_by_id(make_weights: MakeWeights, make_scan: MakeScan, form: Form) -> None:
     """Items of one vector all survive, and rows decide."""
-    weights = make_weights("paper", items=300, dim=8)
+    weights = make_weights(form, items=300, dim=8)
     weights.gamma_i[:] = weights.gamma_i[0]
     weights.e[:] = weights.e[0]
 
@@ -214,9 +225,10 @@ def test_ties_are_ordered_by_id(make_weights: MakeWeights, make_scan: MakeScan) 
     assert found == [[[0, 1, 3, 4, 5]]]
 
 
-def test_saturated_and_negative_scores(make_weights: MakeWeights, make_scan: MakeScan) -> None:
+@pytest.mark.parametrize("form", APART)
+def test_saturated_and_negative_scores(make_weights: MakeWeights, make_scan: MakeScan, form: Form) -> None:
     """Logits in the hundreds, and λ2·c_u above every match: finite, exact."""
-    weights = make_weights("paper", items=900, dim=8)
+    weights = make_weights(form, items=900, dim=8)
     user = weights.user(0)
     hot = UserVectors(user.gamma * 200, user.theta * 200, user.null)
     sunk = UserVectors(user.gamma, user.theta, torch.tensor(0.999, dtype=torch.float64))
@@ -225,17 +237,18 @@ def test_saturated_and_negative_scores(make_weights: MakeWeights, make_scan: Mak
     assert answers(make_scan(weights), weights, queries) == [ranking(weights, query) for query in queries]
 
 
-def test_a_match_with_a_visual_matrix_of_its_own(make_weights: MakeWeights, make_scan: MakeScan) -> None:
-    """In the paper's form, too, e_match may differ from e; biases are added where there are any."""
-    own = make_weights("authors", items=400, dim=8)
-    paper = make_weights("paper", items=400, dim=8)
-    assert own.e_match is not None or own.beta is not None
-    noise = torch.rand(paper.e.shape, generator=torch.Generator().manual_seed(0))
-    fields = {**paper.tensors(), "e_match": paper.e + noise, "beta": noise[:, 0], "visual_bias": noise[:, 1]}
-    weights = Weights(form="paper", **fields)
+@pytest.mark.parametrize("form", APART)
+def test_a_match_with_a_visual_matrix_of_its_own(make_weights: MakeWeights, make_scan: MakeScan, form: Form) -> None:
+    """Where a and b are apart, too, e_match may differ from e; biases are added where there are any."""
+    plain = make_weights(form, items=400, dim=8)
+    noise = torch.rand(plain.e.shape, generator=torch.Generator().manual_seed(0))
+    fields = {**plain.tensors(), "e_match": plain.e + noise, "beta": noise[:, 0], "visual_bias": noise[:, 1]}
+    weights = Weights(form=form, **fields)
     queries = [Query(weights.user(user), LAMBDA2, 10, np.arange(20)) for user in range(7)]
+    scan = make_scan(weights)
 
-    assert answers(make_scan(weights), weights, queries) == [ranking(weights, query) for query in queries]
+    assert answers(scan, weights, queries) == [ranking(weights, query) for query in queries]
+    assert max(len(rows) for lists in scan.survivors(queries) for rows in lists) < 100
 
 
 @pytest.mark.parametrize("form", FORMS)

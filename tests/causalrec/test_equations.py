@@ -70,8 +70,11 @@ def test_scoring_is_pure(make_weights: MakeWeights, form: Form) -> None:
 
 @pytest.mark.parametrize("lambda2", LAMBDA2)
 def test_without_a_picture_only_the_match_is_left(make_model: MakeModel, lambda2: float) -> None:
-    """(iv) Features of zero make b = n = 0: paper (σ(a) − λ2·σ(γᵤ·γ*))/4, authors (σ(m)² − λ2·σ(m*)²)/2."""
-    for form in ("paper", "authors"):
+    """
+    (iv) Features of zero make b = n = 0: paper (σ(a) − λ2·σ(γᵤ·γ*))/4, authors (σ(m)² − λ2·σ(m*)²)/2,
+    sum σ(a) + ½ + (1 − λ2)/2.
+    """
+    for form in ("paper", "authors", "sum"):
         model = make_model(form)
         model.features.zero_()
         weights = model.weights(torch.ones(len(model.gamma_i)), "mean", "feature_mean")
@@ -84,22 +87,24 @@ def test_without_a_picture_only_the_match_is_left(make_model: MakeModel, lambda2
 
         if form == "paper":
             expected = (m.sigmoid() - lambda2 * star.sigmoid()) / 4
+        elif form == "sum":
+            expected = m.sigmoid() + 0.5 + (1 - lambda2) / 2
         else:
             expected = (m.sigmoid() ** 2 - lambda2 * star.sigmoid() ** 2) / 2
         torch.testing.assert_close(scores, expected, atol=2e-6, rtol=0)
 
 
-@pytest.mark.parametrize("form", ["paper", "authors"])
+@pytest.mark.parametrize(("form", "most"), [("paper", 1.0), ("authors", 1.0), ("sum", 3.0)])
 @pytest.mark.parametrize("lambda2", LAMBDA2)
-def test_the_score_stays_in_its_range(form: Form, lambda2: float) -> None:
-    """(v) y lies in [−λ2, 1], closed: saturated logits included."""
+def test_the_score_stays_in_its_range(form: Form, most: float, lambda2: float) -> None:
+    """(v) y lies in [−λ2, 1], or [−λ2, 3] where it is a sum, closed: saturated logits included."""
     logits = torch.tensor([-200.0, -30.0, -1.0, 0.0, 1.0, 30.0, 200.0], dtype=torch.float64)
     terms = Terms(*torch.meshgrid(logits, logits, logits, indexing="ij"))
 
     for null in logits if form == "authors" else logits.sigmoid():
         scores = equations.score(form, terms, null, lambda2)
         assert float(scores.min()) >= -lambda2
-        assert float(scores.max()) <= 1.0
+        assert float(scores.max()) <= most
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -209,11 +214,13 @@ def test_widths_that_differ_are_named() -> None:
 
 
 def test_match_and_notice_by_themselves() -> None:
-    """M is σ(a)σ(b) in the paper's form, σ(m) in the authors', m in the additive; N is σ(n) or n."""
+    """M is σ(a)σ(b) in the paper's form, σ(m) in the authors', σ(a) + σ(b) or m where it is a sum; N is σ(n) or n."""
     terms = Terms(torch.tensor([0.3]), torch.tensor([-0.8]), torch.tensor([1.4]))
 
     assert float(equations.match_value("paper", terms)) == pytest.approx(oracle.sigmoid(0.3) * oracle.sigmoid(-0.8))
     assert float(equations.match_value("authors", terms)) == pytest.approx(oracle.sigmoid(-0.5))
     assert float(equations.match_value("additive", terms)) == pytest.approx(-0.5)
+    assert float(equations.match_value("sum", terms)) == pytest.approx(oracle.sigmoid(0.3) + oracle.sigmoid(-0.8))
+    assert float(equations.notice_value("sum", terms)) == pytest.approx(oracle.sigmoid(1.4))
     assert float(equations.notice_value("paper", terms)) == pytest.approx(1 / (1 + math.exp(-1.4)))
     assert float(equations.notice_value("additive", terms)) == pytest.approx(1.4)

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from causalrec import index
 from causalrec.equations import Form
-from causalrec.errors import BundleMismatch
+from causalrec.errors import BundleMismatch, ConfigError
 from causalrec.index import FAISS_KINDS, Index, Kind, build_index, with_probes
 from causalrec.vectors import Floats, item_vectors, longest, query_vector, vector_width
 from causalrec.weights import Weights
-from tests.causalrec.conftest import FORMS, MakeWeights, _weights
+from tests.causalrec.conftest import FORMS, INDEXED, MakeWeights, _weights
 
 SIZE = {"users": 6, "items": 1500, "dim": 8, "width": 12}
 NONE = np.empty(0, dtype=np.int64)
@@ -28,7 +28,7 @@ def _asked(weights: Weights, user: int = 1) -> tuple[Floats, np.ndarray]:
     return query, item_vectors(weights).astype(np.float64) @ query.astype(np.float64)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", INDEXED)
 @pytest.mark.parametrize("kind", FAISS_KINDS)
 @pytest.mark.parametrize("excluded", [0, 40, 1200, 1495])
 def test_a_search_returns_as_many_as_asked_and_none_excluded(
@@ -47,7 +47,7 @@ def test_a_search_returns_as_many_as_asked_and_none_excluded(
     assert found.rows.max() < 1500
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", INDEXED)
 @pytest.mark.parametrize("kind", ["flat", "sq8"])
 @pytest.mark.parametrize("excluded", [0, 40, 1200])
 def test_nothing_left_out_is_above_the_floor(make_weights: MakeWeights, form: Form, kind: Kind, excluded: int) -> None:
@@ -67,7 +67,7 @@ def test_nothing_left_out_is_above_the_floor(make_weights: MakeWeights, form: Fo
 @settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 99),
-    form=st.sampled_from(FORMS),
+    form=st.sampled_from(INDEXED),
     kind=st.sampled_from(["flat", "sq8"]),
     scale=st.sampled_from([1e-3, 1.0, 300.0]),
     offset=st.sampled_from([0.0, 1.0, 1000.0]),
@@ -215,6 +215,20 @@ def test_an_index_of_another_kind_or_of_nothing_is_refused(make_weights: MakeWei
         Index(weights, "flat", np.zeros(64, dtype=np.uint8))
     with pytest.raises(ValueError, match="'scan' has no index; one of flat, sq8, pq, ivf has"):
         build_index(weights, "scan")
+
+
+@pytest.mark.parametrize("kind", FAISS_KINDS)
+def test_a_form_that_no_inner_product_serves_is_refused(make_weights: MakeWeights, kind: Kind) -> None:
+    """Neither built nor opened, and the way out is said; the kinds that score every item serve it."""
+    weights, of_another_form = make_weights("sum", **SIZE), build_index(make_weights("paper", **SIZE), kind)
+    refusal = rf"{kind}' cannot serve the form 'sum', .* set export.retrieval.* \"scan\""
+
+    with pytest.raises(ConfigError, match=refusal):
+        build_index(weights, kind)
+    with pytest.raises(ConfigError, match=refusal):
+        Index(weights, kind, of_another_form)
+    for form, every in (("sum", "scan"), ("sum", "int8"), ("additive", kind)):
+        index.check_kind(form, every)  # type: ignore[arg-type]
 
 
 def test_a_stored_index_is_searched_where_it_lies(make_weights: MakeWeights) -> None:

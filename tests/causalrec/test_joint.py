@@ -7,11 +7,12 @@ import pytest
 from numpy.typing import NDArray
 
 from causalrec.equations import Form
+from causalrec.index import Kind
 from causalrec.joint import Joint, places, weakest
 from causalrec.search import Searcher
 from causalrec.topk import Query, Rows
 from causalrec.weights import Weights
-from tests.causalrec.conftest import FORMS, MakeWeights
+from tests.causalrec.conftest import FORMS, INDEXED, MakeWeights
 
 ITEMS = ("gamma_i", "e", "e_match", "beta", "visual_bias", "popularity")
 
@@ -34,7 +35,8 @@ def split(weights: Weights, later: NDArray[np.bool_]) -> tuple[Joint, Rows]:
     order = places(np.searchsorted(first, second), len(first))
     own = np.concatenate([first, second])
     assert np.array_equal(np.argsort(own), np.argsort(order))
-    return Joint(Searcher(part(weights, first), "flat"), Searcher(part(weights, second), "scan"), order), own
+    kind: Kind = "flat" if weights.form in INDEXED else "scan"
+    return Joint(Searcher(part(weights, first), kind), Searcher(part(weights, second), "scan"), order), own
 
 
 @pytest.mark.parametrize("form", FORMS)

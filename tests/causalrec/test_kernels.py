@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from causalrec.equations import Form
+from causalrec.equations import APART, Form
 from causalrec.errors import InstallationError
 from causalrec.kernels import compiled
 from causalrec.kernels.fused import FusedScan
@@ -87,9 +87,10 @@ def test_scores_are_within_their_error(make_weights: MakeWeights, scan: Scan, fo
         assert float(np.abs(scores - exact_scores(weights, query.user, lambda2, rows)).max()) <= most
 
 
-def test_the_error_is_not_much_too_large(make_weights: MakeWeights, scan: Scan) -> None:
+@pytest.mark.parametrize("form", APART)
+def test_the_error_is_not_much_too_large(make_weights: MakeWeights, scan: Scan, form: Form) -> None:
     """At logits as trained the bound is a few hundred units of float32, so it leaves next to nothing to float64."""
-    weights = make_weights("paper", **SIZE)
+    weights = make_weights(form, **SIZE)
 
     _, error = scan(weights).hits([Query(weights.user(0), (0.0, 1.0), 10, NONE)])
 
@@ -112,9 +113,10 @@ def test_floors_find_what_reaches_them(make_weights: MakeWeights, scan: Scan, fo
         assert len(rows) <= 0.32 * len(allowed)
 
 
-def test_ties_exclusions_and_k_beyond_the_items(make_weights: MakeWeights, scan: Scan) -> None:
+@pytest.mark.parametrize("form", ["paper", "sum"])
+def test_ties_exclusions_and_k_beyond_the_items(make_weights: MakeWeights, scan: Scan, form: Form) -> None:
     """Equal items all survive; with every item excluded nothing does; k beyond the catalogue gives all of it."""
-    weights = make_weights("paper", **SIZE)
+    weights = make_weights(form, **SIZE)
     weights.gamma_i[:] = weights.gamma_i[0]
     weights.e[:] = weights.e[0]
     user = weights.user(0)
@@ -131,11 +133,14 @@ def test_ties_exclusions_and_k_beyond_the_items(make_weights: MakeWeights, scan:
     assert sorted(rest.tolist()) == list(range(900, 1003))
 
 
-def test_a_match_matrix_of_its_own_in_the_papers_form(make_weights: MakeWeights, scan: Scan) -> None:
-    """With separate visual matrices (two_visual) the paper's form reads three vectors an item."""
-    weights = make_weights("paper", **SIZE)
-    generator = torch.Generator().manual_seed(3)
-    weights = replace(weights, e_match=torch.randn(weights.e.shape, generator=generator))
+@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize("form", APART)
+def test_a_match_matrix_of_its_own_and_biases(make_weights: MakeWeights, scan: Scan, form: Form, biased: bool) -> None:
+    """With separate visual matrices, or with biases, forms that keep a and b apart read three vectors an item."""
+    weights = make_weights(form, **SIZE)
+    noise = torch.randn((3, *weights.e.shape), generator=torch.Generator().manual_seed(3))
+    own = {"beta": noise[1, :, 0], "visual_bias": noise[2, :, 0]} if biased else {"e_match": noise[0]}
+    weights = replace(weights, **own)  # type: ignore[arg-type]
     queries = _queries(weights)
 
     for query, lists in zip(queries, scan(weights).survivors(queries), strict=True):
@@ -159,10 +164,12 @@ def test_answers_are_the_ranking_of_plain_loops(make_weights: MakeWeights, form:
             assert best.scores.tolist() == pytest.approx([oracle.score(weights, user, i, lambda2) for i in expected])
 
 
-@pytest.mark.parametrize("kind", ["scan", "int8", "flat"])
-def test_batch_mates_change_nothing(make_weights: MakeWeights, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "kind"), [("paper", "scan"), ("paper", "int8"), ("paper", "flat"), ("sum", "scan"), ("sum", "int8")]
+)
+def test_batch_mates_change_nothing(make_weights: MakeWeights, form: Form, kind: str) -> None:
     """Rows, scores to the bit and proof are those of the same query asked alone, at one λ2 at a time."""
-    weights = make_weights("paper", **SIZE)
+    weights = make_weights(form, **SIZE)
     searcher = Searcher(weights, kind)  # type: ignore[arg-type]
     queries = _queries(weights) * 3
 

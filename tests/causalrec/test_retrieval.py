@@ -14,7 +14,7 @@ from causalrec.index import FAISS_KINDS, Index, Kind
 from causalrec.retrieval import Retriever
 from causalrec.topk import Rows, TopK, best_first
 from causalrec.weights import Weights
-from tests.causalrec.conftest import FORMS, LAMBDA2, MakeWeights, _weights
+from tests.causalrec.conftest import INDEXED, LAMBDA2, MakeWeights, _weights
 from tests.causalrec.exact import exact_scores
 
 SIZE = {"users": 6, "items": 1500, "dim": 8, "width": 12}
@@ -59,7 +59,7 @@ MODELS = (_as_drawn, _ties, _saturated, _strongly_removed)
 
 @settings(max_examples=120, deadline=None)
 @given(
-    form=st.sampled_from(FORMS),
+    form=st.sampled_from(INDEXED),
     kind=st.sampled_from(["flat", "sq8"]),
     change=st.sampled_from(MODELS),
     seed=st.integers(0, 20),
@@ -83,7 +83,7 @@ def test_a_certified_list_is_the_float64_ranking(
         assert found.rows.tolist() == _ranking(weights, 0, lambda2, k, without)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", INDEXED)
 @pytest.mark.parametrize("kind", ["flat", "sq8"])
 def test_most_lists_are_certified(make_weights: MakeWeights, form: Form, kind: Kind) -> None:
     """The test above is no empty one: where scores are positive, proofs are the rule."""
@@ -101,7 +101,7 @@ def test_most_lists_are_certified(make_weights: MakeWeights, form: Form, kind: K
 
 @pytest.mark.parametrize("kind", ["pq", "ivf"])
 @pytest.mark.parametrize("change", MODELS)
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", INDEXED)
 def test_approximate_kinds_never_claim_to_be_exact(
     make_weights: MakeWeights, kind: Kind, change: Change, form: Form
 ) -> None:
@@ -147,7 +147,7 @@ def test_a_search_that_proves_nothing_is_widened(make_weights: MakeWeights, monk
     assert len(narrow.rows) == 10
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", INDEXED)
 def test_no_positive_score_gives_no_proof_and_no_failure(make_weights: MakeWeights, form: Form) -> None:
     """Where log y is undefined the gradient of y leads the search; the answer says that it is not proved."""
     weights = make_weights(form, **SIZE)

@@ -119,9 +119,10 @@ def test_everything_excluded_and_k_beyond_the_rest(make_weights: MakeWeights) ->
     assert sorted(few[0].rows.tolist()) == [0, 1, 2, 3, 4]
 
 
-def test_the_authors_form_is_scanned(make_weights: MakeWeights) -> None:
-    """It has no one-number certificate, so its answers come from the scan."""
-    weights = make_weights("authors", **SIZE)
+@pytest.mark.parametrize("form", ["authors", "sum"])
+def test_forms_without_a_certificate_are_scanned(make_weights: MakeWeights, form: Form) -> None:
+    """No one number per τ bounds what scores τ, so their answers come from the scan."""
+    weights = make_weights(form, **SIZE)
 
     assert _share_certified(weights, _queries(weights)) == 0
 
