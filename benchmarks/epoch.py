@@ -11,9 +11,10 @@ import numpy as np
 import torch
 
 from benchmarks.report import Report, command_line
-from causalrec.model import CausalRec, ModelConfig
+from causalrec.model import ModelConfig
 from training.config import FitConfig
 from training.fit import fit
+from training.models.causalrec import CausalRec
 from training.sampling import Sampler
 
 USERS, ITEMS, INTERACTIONS, EPOCHS = 5000, 10_000, 200_000, 2

@@ -3,6 +3,8 @@
 import fcntl
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -30,14 +32,27 @@ def write_directory_atomically(directory: Path, files: dict[str, bytes]) -> None
 
     Raises: FileExistsError when something is there already.
     """
+    with new_directory(directory) as temporary:
+        for name, content in files.items():
+            (temporary / name).write_bytes(content)
+
+
+@contextmanager
+def new_directory(directory: Path) -> Iterator[Path]:
+    """
+    Gives an empty directory to fill with files; once filled it appears at `directory` whole, in one rename.
+
+    Raises: FileExistsError when something is there already; then, as after any error inside, nothing is left behind.
+    """
     parent = directory.parent
     parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(parent)
     temporary = parent / f".{directory.name}.{os.getpid()}.tmp"
     temporary.mkdir()
     try:
-        for name, content in files.items():
-            _write_synced(temporary / name, content)
+        yield temporary
+        for file in temporary.iterdir():
+            sync(file)
         sync(temporary)
         if directory.exists():
             raise FileExistsError(directory)

@@ -20,10 +20,11 @@ from causalrec.manifest import (
     Retrieval,
     SweepRow,
 )
-from causalrec.model import CausalRec, ModelConfig
+from causalrec.model import ModelConfig
 from causalrec.search import Searcher
 from causalrec.visual import Scaling, Visual
 from causalrec.weights import Weights
+from training.models.causalrec import CausalRec
 
 FEATURES = 6
 NAMED_USERS = ("100%", "a/b", "ann", "bob", "sated", "zoë")  # sated has seen all but three items
@@ -37,7 +38,7 @@ def make_bundle(
     dim: int = 8,
     seed: int = 0,
     dead: bool = False,
-    retrieval: Kind = "flat",
+    retrieval: Kind | None = None,
 ) -> Bundle:
     """
     A bundle of `form` with random weights whose no-treatment terms differ between users.
@@ -47,8 +48,10 @@ def make_bundle(
     Args:
         users: at least 6.
         dead: the manifest claims that λ2 changes nothing.
-        retrieval: what the manifest asks for, with its index where it has one.
+        retrieval: what the manifest asks for, with its index where it has one; by default "flat", or "scan" of the
+            form sum, which has no index.
     """
+    retrieval = retrieval or ("scan" if form == "sum" else "flat")
     rng = np.random.default_rng(seed)
     user_ids = Vocabulary.of([*NAMED_USERS, *(f"user-{n:02d}" for n in range(users - len(NAMED_USERS)))])
     item_ids = Vocabulary([f"item-{n:0{len(str(items - 1))}d}" for n in range(items)])
@@ -145,11 +148,11 @@ def _manifest(config: ModelConfig, users: int, items: int, dead: bool, retrieval
         lambda2=Lambda2Range(default=0.6, minimum=0.0, maximum=3.0, basis="chosen for tests"),
         sweep=tuple(SweepRow(ranking="debiased", lambda2=at, valid=metrics, test=metrics) for at in (0.0, 0.6)),
         diagnostics=Diagnostics(
-            null=None if config.form == "additive" else spread,
+            null=None if config.form in ("additive", "sum") else spread,
             notice=spread,
             notice_sd_within_user=0.5,
             notice_saturated=0.0,
-            null_above_best_match=None if config.form == "additive" else 0.0,
+            null_above_best_match=None if config.form in ("additive", "sum") else 0.0,
             overlap={"1.0": 1.0 if dead else 0.5},
             dead=dead,
         ),

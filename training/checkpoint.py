@@ -25,6 +25,8 @@ class Progress:
     losses: list[float] = field(default_factory=list)
     metrics: list[float] = field(default_factory=list)
     finished: bool = False
+    seconds: float = 0.0
+    """Wall-clock of the epochs so far, validation left out; over interruptions too."""
 
 
 def save(
@@ -69,9 +71,7 @@ def restore(path: Path, model: nn.Module, optimiser: torch.optim.Adam) -> None:
     model.load_state_dict(_part(path, "model."))
     for name, parameter in model.named_parameters():
         moments = _part(path, f"adam.{name}.")
-        optimiser.state[parameter] = {
-            key: value if key == "step" else value.to(parameter.device) for key, value in moments.items()
-        }
+        optimiser.state[parameter] = {key: value.to(parameter.device) for key, value in moments.items()}
 
 
 def _part(path: Path, prefix: str) -> dict[str, Tensor]:

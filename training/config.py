@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from causalrec.errors import ConfigError
-from causalrec.index import Kind
+from causalrec.index import Kind, check_kind
 from causalrec.model import ModelConfig
 
 Fraction = Annotated[float, Field(gt=0.0, lt=1.0)]
@@ -75,10 +75,18 @@ class FitConfig(Section):
     """Weight of the notice branch's loss in Eq. 23."""
     match_weight: float = Field(1.0, ge=0.0)
     """Weight of the match branch's loss in Eq. 23."""
+    adversarial_weight: float = Field(1.0, ge=0.0)
+    """amr only: weight of the loss under attack."""
+    adversarial_epsilon: float = Field(0.5, ge=0.0)
+    """amr only: length of the change to a picture's feature that hurts the loss most."""
     patience: int = Field(10, ge=1)
     """Stop after this many validations in a row without a better NDCG@50; the best epoch's weights are kept."""
     validate_every: int = Field(1, ge=1)
     """Epochs between validations."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of the product of features and visual matrices while training: bfloat16 is three to five times as fast, rounds
+    to 8 bits and keeps the weights themselves in float32. auto: bfloat16 where the processor multiplies it and the data
+    is large enough to gain. What is served and judged is always projected in float32."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
     checkpoints: Path = Path("runs")
@@ -128,6 +136,15 @@ class RunConfig(Section):
     fit: FitConfig = FitConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
     export: ExportConfig = ExportConfig()
+
+    @model_validator(mode="after")
+    def _retrieval_of_the_form(self) -> Self:
+        if self.export.retrieval != "auto":
+            try:
+                check_kind(self.model.form, self.export.retrieval)
+            except ConfigError as error:  # before anything is trained
+                raise ValueError(str(error)) from error
+        return self
 
 
 def read_config(path: Path) -> RunConfig:

@@ -1,34 +1,25 @@
-"""Fitting: Adam on the three-task loss, early stopping on validation, checkpoints between epochs."""
+"""Fitting: Adam on the model's loss, early stopping on validation, checkpoints between epochs."""
 
 import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import embedding
 from tqdm import tqdm
 
-from causalrec import equations
 from causalrec.errors import ConfigError
-from causalrec.model import CausalRec
 from training import checkpoint
 from training.checkpoint import Progress
 from training.config import FitConfig
-from training.loss import three_task_loss
+from training.models.model import Model, Triples
 from training.sampling import Epoch, Sampler
 
 
-@dataclass(frozen=True)
-class Triples:
-    """A batch on the device: user, positive and negative rows, each [B]."""
-
-    user: Tensor
-    positive: Tensor
-    negative: Tensor
+class Diverged(ConfigError):
+    """The loss is no longer a number."""
 
 
 def pick_device(wanted: str) -> torch.device:
@@ -39,9 +30,9 @@ def pick_device(wanted: str) -> torch.device:
 
 
 def fit(
-    model: CausalRec,
+    model: Model,
     sampler: Sampler,
-    validate: Callable[[CausalRec], float],
+    validate: Callable[[Model], float],
     config: FitConfig,
     *,
     identity: str,
@@ -57,10 +48,10 @@ def fit(
         identity: names configuration and data; kept in the checkpoint and compared on resume.
         path: where checkpoints go: after the first epoch, then as config.checkpoint_seconds says; None keeps none.
         resume: go on from the checkpoint at `path`: the result is that of an unbroken run.
-    Raises: ConfigError, DataError on a checkpoint that does not fit; ConfigError when the loss diverges.
+    Raises: ConfigError, DataError on a checkpoint that does not fit; Diverged when the loss is no number.
     """
     _make_deterministic()
-    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     progress = Progress(identity)
     best = _copy(model)
     if resume and path is not None and path.exists():
@@ -72,7 +63,9 @@ def fit(
         total=config.epochs, initial=progress.epochs_done, desc="fit", unit="epoch", disable=quiet, mininterval=0.5
     ) as bar:
         while not _finished(progress, config):
+            started = time.perf_counter()
             loss = _train_epoch(model, optimiser, sampler.epoch(progress.epochs_done), config)
+            progress.seconds += time.perf_counter() - started
             progress.losses.append(loss)
             progress.epochs_done += 1
             if progress.epochs_done % config.validate_every == 0 or progress.epochs_done == config.epochs:
@@ -92,43 +85,20 @@ def fit(
     return progress
 
 
-def train_step(model: CausalRec, batch: Triples, config: FitConfig) -> Tensor:
-    """
-    The loss of one batch: Eq. 23 with the L2 term on the vectors the batch touches (per interaction).
-
-    Every item's picture is projected once per batch, however often the item occurs in it.
-    """
-    items = model.items()
-    gamma_u, theta_u = embedding(batch.user, model.gamma_u), embedding(batch.user, model.theta_u)
-    positive, negative = items.take(batch.positive), items.take(batch.negative)
-    loss = three_task_loss(
-        model.config.form,
-        equations.pair_terms(gamma_u, theta_u, positive),
-        equations.pair_terms(gamma_u, theta_u, negative),
-        branch_logits=config.branch_logits,
-        notice_weight=config.notice_weight,
-        match_weight=config.match_weight,
-    )
-    touched = [gamma_u, theta_u, positive.gamma, negative.gamma, positive.beta, negative.beta]
-    squares = torch.stack([part.square().sum() for part in touched if part is not None]).sum()
-    visual = [part.square().sum() for part in (model.E, model.E_match, model.visual_bias) if part is not None]
-    return loss + config.l2 * squares / len(batch.user) + config.l2_visual * torch.stack(visual).sum()
-
-
-def _train_epoch(model: CausalRec, optimiser: torch.optim.Adam, epoch: Epoch, config: FitConfig) -> float:
-    device = model.gamma_u.device
+def _train_epoch(model: Model, optimiser: torch.optim.Adam, epoch: Epoch, config: FitConfig) -> float:
+    device = next(model.parameters()).device
     arrays = [torch.from_numpy(rows).to(device) for rows in (epoch.user, epoch.positive, epoch.negative)]
     total = torch.zeros((), device=device)
     for start in range(0, len(arrays[0]), config.batch_size):
         batch = Triples(*(rows[start : start + config.batch_size] for rows in arrays))
-        loss = train_step(model, batch, config)
+        loss = model.loss(batch, config)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         total += loss.detach() * len(batch.user)
     mean = float(total) / len(arrays[0])
     if not math.isfinite(mean):
-        raise ConfigError(f"fit.learning_rate={config.learning_rate}: the loss became {mean}; lower it and train again")
+        raise Diverged(f"fit.learning_rate={config.learning_rate}: the loss became {mean}; lower it and train again")
     return mean
 
 
@@ -138,10 +108,11 @@ def _finished(progress: Progress, config: FitConfig) -> bool:
     return progress.epochs_done >= config.epochs or (validated > 0 and since_best >= config.patience)
 
 
-def _copy(model: CausalRec) -> dict[str, Tensor]:
+def _copy(model: Model) -> dict[str, Tensor]:
     return {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
 
 
 def _make_deterministic() -> None:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # asked for by cuBLAS before its first call
     torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a tenth of an epoch

@@ -1,5 +1,6 @@
-"""The three-task loss of Eq. 23."""
+"""The pairwise loss, the three-task loss of Eq. 23 made of it, and the size of what a batch touches."""
 
+import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
@@ -25,15 +26,21 @@ def three_task_loss(
             after the sigmoids, as Eq. 23 reads. Y always is the score at λ2 = 0.
     Returns: a scalar.
     """
-    whole = _pairwise(equations.undebiased(form, positive), equations.undebiased(form, negative))
+    whole = pairwise(equations.undebiased(form, positive), equations.undebiased(form, negative))
     if branch_logits:
-        notice = _pairwise(positive.n, negative.n)
-        match = _pairwise(equations.match_logit(positive), equations.match_logit(negative))
+        notice = pairwise(positive.n, negative.n)
+        match = pairwise(equations.match_logit(positive), equations.match_logit(negative))
     else:
-        notice = _pairwise(equations.notice_value(form, positive), equations.notice_value(form, negative))
-        match = _pairwise(equations.match_value(form, positive), equations.match_value(form, negative))
+        notice = pairwise(equations.notice_value(form, positive), equations.notice_value(form, negative))
+        match = pairwise(equations.match_value(form, positive), equations.match_value(form, negative))
     return whole + notice_weight * notice + match_weight * match
 
 
-def _pairwise(positive: Tensor, negative: Tensor) -> Tensor:
+def pairwise(positive: Tensor, negative: Tensor) -> Tensor:
+    """−ln σ(yᵢ − yⱼ) averaged over the triples [B] (BPR, Rendle et al. 2009)."""
     return -logsigmoid(positive - negative).mean()
+
+
+def squares_per_triple(*vectors: Tensor) -> Tensor:
+    """Σ‖v‖² over the vectors [B, d] and numbers [B] that a batch touches, averaged over its B triples (for λ1)."""
+    return torch.stack([part.square().sum() for part in vectors]).sum() / len(vectors[0])

@@ -3,19 +3,23 @@
 import hashlib
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from causalrec.errors import DataError
-from causalrec.model import CausalRec
 from causalrec.weights import Weights
 from training import checkpoint
+from training.checkpoint import Progress
 from training.config import RunConfig
+from training.data.pictures import pictures_digest
 from training.evaluate import Evaluation, evaluate
 from training.export import export, served_weights
 from training.fit import fit, pick_device
 from training.metrics import Relevant
+from training.models import make_model
+from training.models.model import Inputs, Model
 from training.prepare import Prepared, prepare
 from training.sampling import Sampler
 
@@ -39,8 +43,29 @@ def run(config: RunConfig, data: Path, *, resume: bool = False, skip_bad: bool =
     return finish(config, prepared, model, quiet=quiet)
 
 
-def train(config: RunConfig, prepared: Prepared, *, resume: bool = False, quiet: bool = False) -> CausalRec:
+def train(config: RunConfig, prepared: Prepared, *, resume: bool = False, quiet: bool = False) -> Model:
     """A model fitted to the training part, with the weights of the epoch that did best on validation clicks."""
+    model, progress = fitted(config, prepared, resume=resume, quiet=quiet)
+    log.info(
+        "best epoch %d of %d: validation NDCG %.4f", progress.best_epoch, progress.epochs_done, progress.best_metric
+    )
+    return model
+
+
+def fitted(
+    config: RunConfig,
+    prepared: Prepared,
+    *,
+    resume: bool = False,
+    quiet: bool = False,
+    watch: Callable[[float], None] | None = None,
+) -> tuple[Model, Progress]:
+    """
+    As `train`, with how it went.
+
+    Args:
+        watch: is given each validation's NDCG; what it raises ends the fit.
+    """
     model = new_model(config, prepared)
     user, item = prepared.dataset.interactions.user, prepared.dataset.interactions.item
     chosen = prepared.split.train
@@ -48,7 +73,7 @@ def train(config: RunConfig, prepared: Prepared, *, resume: bool = False, quiet:
     clicks = {"clicks": prepared.valid["clicks"]}
     metric = f"NDCG@{min(config.evaluate.k, len(prepared.dataset.items))}"
 
-    def validate(candidate: CausalRec) -> float:
+    def validate(candidate: Model) -> float:
         found = evaluate(
             served_weights(config, prepared, candidate),
             prepared.seen,
@@ -58,8 +83,10 @@ def train(config: RunConfig, prepared: Prepared, *, resume: bool = False, quiet:
             references=False,
             users_per_block=config.evaluate.users_per_block,
             quiet=True,
-        )
-        return found.mean(0.0, metric)
+        ).mean(0.0, metric)
+        if watch is not None:
+            watch(found)
+        return found
 
     progress = fit(
         model,
@@ -71,17 +98,10 @@ def train(config: RunConfig, prepared: Prepared, *, resume: bool = False, quiet:
         resume=resume,
         quiet=quiet,
     )
-    log.info(
-        "best epoch %d of %d: validation %s %.4f",
-        progress.best_epoch,
-        progress.epochs_done,
-        metric,
-        progress.best_metric,
-    )
-    return model
+    return model, progress
 
 
-def finish(config: RunConfig, prepared: Prepared, model: CausalRec, *, quiet: bool = False) -> Path:
+def finish(config: RunConfig, prepared: Prepared, model: Model, *, quiet: bool = False) -> Path:
     """Evaluates the model on validation and test and exports it."""
     valid, test = sweep(config, prepared, served_weights(config, prepared, model), quiet=quiet)
     return export(config, prepared, model, valid, test, quiet=quiet)
@@ -90,15 +110,16 @@ def finish(config: RunConfig, prepared: Prepared, model: CausalRec, *, quiet: bo
 def sweep(
     config: RunConfig, prepared: Prepared, weights: Weights, *, quiet: bool = False
 ) -> tuple[Evaluation, Evaluation]:
-    """Every ranking on validation and on test."""
+    """Every ranking on validation and on test; of a model that cannot be debiased none at λ2 other than 0."""
     chosen = config.evaluate
+    lambda2 = chosen.lambda2 if config.model.undebiasable is None else (0.0,)
 
     def judged(sets: dict[str, Relevant]) -> Evaluation:
         return evaluate(
             weights,
             prepared.seen,
             sets,
-            chosen.lambda2,
+            lambda2,
             chosen.k,
             users_per_block=chosen.users_per_block,
             quiet=quiet,
@@ -107,14 +128,21 @@ def sweep(
     return judged(prepared.valid), judged(prepared.test)
 
 
-def new_model(config: RunConfig, prepared: Prepared) -> CausalRec:
+def new_model(config: RunConfig, prepared: Prepared) -> Model:
     """The untrained model on its device; its initial weights depend on the seed alone."""
-    users, items = len(prepared.dataset.users), len(prepared.dataset.items)
-    generator = torch.Generator().manual_seed(config.seed)
-    return CausalRec(config.model, users, items, prepared.features, generator).to(pick_device(config.fit.device))
+    device = pick_device(config.fit.device)
+    dataset = prepared.dataset
+    inputs = Inputs(
+        users=len(dataset.users),
+        items=len(dataset.items),
+        features=prepared.features,
+        categories=tuple(dataset.catalogue["category"]) if "category" in dataset.catalogue.columns else (),
+        pictures=dataset.pictures,
+    )
+    return make_model(config.model, inputs, torch.Generator().manual_seed(config.seed)).to(device)
 
 
-def trained_model(config: RunConfig, prepared: Prepared) -> CausalRec:
+def trained_model(config: RunConfig, prepared: Prepared) -> Model:
     """The best epoch in the run's checkpoint. Raises: DataError: there is none; ConfigError: it is another run's."""
     path = checkpoint_path(config)
     if not path.exists():
@@ -138,5 +166,7 @@ def identity(config: RunConfig, prepared: Prepared) -> str:
     for free in ("null_match", "null_visual"):
         settings["model"].pop(free)
     settings["images"] = {"backbone": prepared.backbone}
+    if config.model.name == "dvbpr" and prepared.dataset.pictures is not None:  # no part of the data's fingerprint
+        settings["pictures"] = pictures_digest(prepared.dataset.pictures)
     text = json.dumps([settings, prepared.dataset.fingerprint], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -6,10 +6,12 @@ import pytest
 import torch
 
 from causalrec.equations import Form, NullMatch, NullVisual
-from causalrec.model import CausalRec, ModelConfig
+from causalrec.model import ModelConfig
 from causalrec.weights import Weights
+from training.models.causalrec import CausalRec
 
-FORMS: tuple[Form, ...] = ("paper", "authors", "additive")
+INDEXED: tuple[Form, ...] = ("paper", "authors", "additive")  # whose candidates an inner-product index can find
+FORMS: tuple[Form, ...] = (*INDEXED, "sum")
 LAMBDA2 = (0.0, 0.4, 0.8, 1.0, 1.2, 2.0, 3.0)
 MakeModel = Callable[..., CausalRec]
 MakeWeights = Callable[..., Weights]

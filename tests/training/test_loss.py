@@ -1,14 +1,17 @@
 """The three-task loss of Eq. 23 against plain loops and finite differences."""
 
 import math
+from typing import get_args
 
 import pytest
 import torch
 
+from causalrec import equations
 from causalrec.equations import Form, Terms
-from tests.causalrec.conftest import FORMS
 from tests.causalrec.oracle import sigmoid
-from training.loss import three_task_loss
+from training.loss import pairwise, squares_per_triple, three_task_loss
+
+FORMS: tuple[Form, ...] = get_args(Form)
 
 
 def _terms(seed: int) -> Terms:
@@ -23,11 +26,13 @@ def _values(form: Form, terms: Terms, row: int, branch_logits: bool) -> tuple[fl
     whole = {
         "paper": sigmoid(a) * sigmoid(b) * sigmoid(n),
         "authors": sigmoid(m + n) * sigmoid(m) * sigmoid(n),
+        "sum": sigmoid(a) + sigmoid(b) + sigmoid(n),
         "additive": m + n,
     }[form]
     if branch_logits or form == "additive":
         return whole, n, m
-    return whole, sigmoid(n), sigmoid(a) * sigmoid(b) if form == "paper" else sigmoid(m)
+    match = {"paper": sigmoid(a) * sigmoid(b), "authors": sigmoid(m), "sum": sigmoid(a) + sigmoid(b)}[form]
+    return whole, sigmoid(n), match
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -56,3 +61,25 @@ def test_the_gradient_is_that_of_finite_differences(form: Form, branch_logits: b
         return three_task_loss(form, Terms(*parts[:3]), Terms(*parts[3:]), branch_logits=branch_logits)
 
     assert torch.autograd.gradcheck(loss, logits)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("branch_logits", [True, False])
+def test_without_weights_the_branches_are_gone(form: Form, branch_logits: bool) -> None:
+    """A and M of the paper's Fig. 6: loss and gradient are those of the score alone."""
+    logits = [part.requires_grad_() for part in (*_terms(4), *_terms(5))]
+    positive, negative = Terms(*logits[:3]), Terms(*logits[3:])
+
+    loss = three_task_loss(form, positive, negative, branch_logits=branch_logits, notice_weight=0.0, match_weight=0.0)
+    alone = pairwise(equations.undebiased(form, positive), equations.undebiased(form, negative))
+
+    assert torch.equal(loss, alone)
+    for found, expected in zip(torch.autograd.grad(loss, logits), torch.autograd.grad(alone, logits), strict=True):
+        torch.testing.assert_close(found, expected, atol=0, rtol=0)
+
+
+def test_what_a_batch_touches_is_counted_per_triple() -> None:
+    """Vectors and numbers alike: the sum of all squares over the number of rows."""
+    vectors, numbers = torch.tensor([[1.0, 2.0], [0.0, 3.0]]), torch.tensor([2.0, 4.0])
+
+    assert squares_per_triple(vectors, numbers).item() == (1 + 4 + 9 + 4 + 16) / 2

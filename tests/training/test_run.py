@@ -13,13 +13,13 @@ import torch
 
 from causalrec.bundle import read_bundle
 from causalrec.errors import ConfigError, DataError
-from causalrec.model import CausalRec
 from causalrec.search import Searcher
 from tests.worlds import write_data
 from training import checkpoint, fit
 from training.__main__ import main
 from training.config import RunConfig, as_toml
-from training.fit import train_step
+from training.models.causalrec import CausalRec
+from training.models.model import Model
 from training.prepare import prepare
 from training.run import checkpoint_path, identity, new_model, run, train
 from training.sampling import Sampler
@@ -101,6 +101,9 @@ def test_held_out_sets_are_disjoint_and_what_they_say(tmp_path: Path, data: Path
     assert pairs["valid", "liked"] == liked
 
 
+whole_loss = CausalRec.loss
+
+
 def test_resuming_gives_what_an_unbroken_run_gives(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interrupted in the middle of the fourth epoch and resumed: the same weights to the bit."""
     config = small_config(tmp_path)
@@ -113,9 +116,9 @@ def test_resuming_gives_what_an_unbroken_run_gives(tmp_path: Path, data: Path, m
         def interrupted_step(*arguments: Any) -> Any:
             if next(steps) == 17:  # there are five batches an epoch
                 raise KeyboardInterrupt
-            return train_step(*arguments)
+            return whole_loss(*arguments)
 
-        patch.setattr(fit, "train_step", interrupted_step)
+        patch.setattr(CausalRec, "loss", interrupted_step)
         with pytest.raises(KeyboardInterrupt):
             train(config, prepared, quiet=True)
     assert checkpoint.load_progress(checkpoint_path(config), identity(config, prepared)).epochs_done == 3
@@ -136,9 +139,9 @@ def test_the_first_epoch_leaves_a_checkpoint(tmp_path: Path, data: Path, monkeyp
     def interrupted_step(*arguments: Any) -> Any:
         if next(steps) == 7:
             raise KeyboardInterrupt
-        return train_step(*arguments)
+        return whole_loss(*arguments)
 
-    monkeypatch.setattr(fit, "train_step", interrupted_step)
+    monkeypatch.setattr(CausalRec, "loss", interrupted_step)
     with pytest.raises(KeyboardInterrupt):
         train(config, prepared, quiet=True)
 
@@ -153,7 +156,8 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path, data: Path, monkeyp
     model, seen = new_model(config, prepared), []
     looks = iter([0.1, 0.3, 0.2, 0.3, 0.1])
 
-    def validate(candidate: CausalRec) -> float:
+    def validate(candidate: Model) -> float:
+        assert isinstance(candidate, CausalRec)
         seen.append(candidate.gamma_u.detach().clone())
         return next(looks)
 
@@ -162,6 +166,7 @@ def test_early_stopping_keeps_the_best_epoch(tmp_path: Path, data: Path, monkeyp
     progress = fit.fit(model, sampler, validate, config.fit, identity="x", quiet=True)
 
     assert (progress.epochs_done, progress.best_epoch, progress.finished) == (5, 2, True)
+    assert isinstance(model, CausalRec)
     assert torch.equal(model.gamma_u, seen[1])
     assert not torch.equal(model.gamma_u, seen[4])
 

@@ -18,6 +18,7 @@ from training.data.features import in_words, item_features
 from training.data.formats import ROW
 from training.data.interactions import Interactions, k_core
 from training.data.items import read_items
+from training.data.pictures import item_pictures
 from training.data.purchases import Purchases, find_purchases, read_purchases
 from training.data.table import EXAMPLES, Skipped
 
@@ -44,6 +45,8 @@ class Dataset:
     features.npy or the items' pictures."""
     skipped: Mapping[str, Skipped]
     """What was dropped, by reason; what the k-core drops is not counted here."""
+    pictures: tuple[Path, ...] | None = None
+    """Each item's picture file, which may not be there; None without images/."""
 
 
 def load_dataset(
@@ -104,16 +107,18 @@ def load_dataset(
         sources[file.name] = _sha256(file)
     for reason, dropped in skipped.items():
         logger.warning("skipped %d: %s", dropped.count, reason)
+    catalogue = items.filter(remains).drop(ROW)
     return Dataset(
         users=users,
         items=vocabulary,
         interactions=_numbered(log, users, vocabulary),
-        catalogue=items.filter(remains).drop(ROW),
+        catalogue=catalogue,
         features=features.matrix[remains.to_numpy()],
         backbone=features.backbone,
         purchases=purchases,
         fingerprint=_fingerprint(sources),
         skipped=skipped,
+        pictures=item_pictures(directory, catalogue),
     )
 
 
