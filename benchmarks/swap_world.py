@@ -107,7 +107,7 @@ class Shelf:
 
     def __init__(self, folder: Path, items: int) -> None:
         self.link = folder / NAME
-        kind = retrieval_kind("auto", items)
+        kind = retrieval_kind("auto", items, "paper")
         written = [
             write_bundle(served_bundle(synthetic(items, seed=seed), kind, NAME, seed), folder) for seed in range(4)
         ]

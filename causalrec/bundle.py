@@ -204,6 +204,7 @@ def _contents(bundle: Bundle) -> dict[str, bytes]:
         "E": bundle.visual.E,
         "E_match": bundle.visual.E_match,
         "visual_bias": bundle.visual.visual_bias,
+        "offset": bundle.visual.offset,
     }
     seen = {"starts": torch.from_numpy(bundle.seen.starts), "indices": torch.from_numpy(bundle.seen.indices)}
     catalogue = io.BytesIO()
@@ -274,6 +275,7 @@ def _visual(manifest: Manifest, tensors: dict[str, Tensor]) -> Visual:
         tensors.get("E_match"),
         tensors.get("visual_bias"),
         manifest.model.tanh,
+        tensors.get("offset"),
     )
 
 

@@ -1,5 +1,6 @@
 """A user's vectors from a history: one exact Bayes step against frozen items, where training would take many."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from causalrec.equations import ItemArrays
 from causalrec.errors import ShapeError
+from causalrec.model import Folded
 from causalrec.topk import Rows
 from causalrec.weights import UserVectors, Weights, null_term
 
@@ -26,9 +28,15 @@ class FoldIn:
     Users of one bundle from their histories; what depends on the items and users alone is computed once.
 
     Both of the model's logits are linear in the user: the match m = γᵤ·x + β with x = γᵢ + γᵢ∘eᵢ, the notice
-    n = θᵤ·x + v with x = eᵢ. Each is fitted by itself, as the branch losses of Eq. 23 do. Below, g is γᵤ or θᵤ, b the
-    bias or 0. An event with item h says that h was taken from the catalogue with odds exp(b + g·x), the other items
-    being those the trainer draws its negatives from: trained items, all alike. The history's loss is
+    n = θᵤ·x + v with x = eᵢ. They are fitted as training fitted them (`ModelConfig.folded`):
+
+        branches   m and n each by itself, as the branch losses of Eq. 23 do: g is γᵤ, then θᵤ
+        whole      m + n, all that there is a loss of: g = [γᵤ; θᵤ], x = [γᵢ + γᵢ∘eᵢ; eᵢ]
+        shared     m + n of a model with one vector for both: g = γᵤ = θᵤ, x = γᵢ + γᵢ∘eᵢ + eᵢ
+
+    Below, b is what the logit has of β and v. An event with item h says that h was taken from the catalogue with odds
+    exp(b + g·x), the other items being those the trainer draws its negatives from: trained items, all alike. The
+    history's loss is
 
         Σ sₕ·(−g·xₕ + ln E exp(b + g·x)) + (ρ/2)·(g − g₀)ᵀΣ⁻¹(g − g₀)
 
@@ -39,16 +47,19 @@ class FoldIn:
         g = g₀ + (ρΣ⁻¹ + S·C)⁻¹·(Σ sₕ·xₕ − S·(μ + C·g₀)),   S = Σ sₕ
 
     The bracket is what the history shows beyond what g₀ expects; a history that g₀ explains changes nothing. V with
-    VᵀΣ⁻¹V = 1 and VᵀCV = diag(r) makes the inverse V·diag(1/(ρ + S·r))·Vᵀ: d² steps per user, none of them random.
+    VᵀΣ⁻¹V = 1 and VᵀCV = diag(r) makes the inverse V·diag(1/(ρ + S·r))·Vᵀ: d² steps per user (4d² where g is both
+    vectors), none of them random.
     What it gains, and how near it is to the minimum with the catalogue summed over: docs/results/cold.md.
 
     Args:
         weights: the bundle's; on the CPU.
+        folded: `ModelConfig.folded` of the model they are of.
         prior: ρ > 0. The larger, the more events it takes to move a user.
     """
 
-    def __init__(self, weights: Weights, *, prior: float = PRIOR) -> None:
+    def __init__(self, weights: Weights, folded: Folded, *, prior: float = PRIOR) -> None:
         self._form = weights.form
+        self._folded = folded
         self._items = weights.items
         self._null = weights.null_item()
         self._mean_user = weights.mean_user()
@@ -56,8 +67,10 @@ class FoldIn:
         trained = weights.popularity > 0
         self._trained = (trained if trained.any() else torch.ones_like(trained)).numpy()
         catalogue = self._items.take(_sample(torch.from_numpy(np.flatnonzero(self._trained))))
-        self._match = _Branch.of(*_match(catalogue), weights.gamma_u)
-        self._notice = _Branch.of(*_notice(catalogue), weights.theta_u)
+        users = united(folded, weights.gamma_u, weights.theta_u)
+        self._branches = [
+            _Branch.of(x, bias, each) for (x, bias), each in zip(met(folded, catalogue), users, strict=True)
+        ]
 
     def user(self, rows: Rows, strengths: Floats, start: UserVectors | None = None) -> UserVectors:
         """
@@ -85,14 +98,44 @@ class FoldIn:
             return begun
         order = np.argsort(rows)
         history, shares = self._items.take(torch.from_numpy(rows[order])), strengths[order]
-        gamma = self._match.moved(begun.gamma, _match(history)[0], shares, self._prior)
-        theta = self._notice.moved(begun.theta, _notice(history)[0], shares, self._prior)
+        moved = [
+            branch.moved(before, x, shares, self._prior)
+            for branch, before, (x, _) in zip(
+                self._branches, united(self._folded, begun.gamma, begun.theta), met(self._folded, history), strict=True
+            )
+        ]
+        gamma, theta = parted(self._folded, moved)
         return UserVectors(gamma, theta, null_term(self._form, gamma, self._null))
 
 
 def recency(n: int, half_life: float = HALF_LIFE) -> Floats:
     """Strengths [n] of a history's events, newest first: 1, and half of it after every `half_life` events."""
     return np.exp2(-np.arange(n) / half_life)
+
+
+def met(folded: Folded, items: ItemArrays) -> list[tuple[Floats, Floats]]:
+    """What each g of `FoldIn` meets of the items: x [n, d or 2d] and b [n]."""
+    gamma, e = items.gamma.double().numpy(), items.e.double().numpy()
+    match = gamma + gamma * items.e_match.double().numpy()
+    beta, visual_bias = _or_zeros(items.beta, len(gamma)), _or_zeros(items.visual_bias, len(gamma))
+    if folded == "branches":
+        return [(match, beta), (e, visual_bias)]
+    return [(np.hstack([match, e]) if folded == "whole" else match + e, beta + visual_bias)]
+
+
+def united(folded: Folded, gamma: Tensor, theta: Tensor) -> list[Tensor]:
+    """Each g of `FoldIn`, of one user [d] or of several [U, d]."""
+    if folded == "branches":
+        return [gamma, theta]
+    return [torch.cat([gamma, theta], -1) if folded == "whole" else gamma]
+
+
+def parted(folded: Folded, vectors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """γᵤ and θᵤ, each [d], of what `united` made of them."""
+    if folded == "whole":
+        gamma, theta = vectors[0].chunk(2)
+        return gamma, theta
+    return vectors[0], vectors[-1]
 
 
 class _Branch(NamedTuple):
@@ -118,15 +161,6 @@ class _Branch(NamedTuple):
         surprise = (strengths / total) @ history - self.centre - self.spread @ begun
         step = self.basis @ ((surprise @ self.basis) / (prior / total + self.rates))
         return torch.from_numpy(begun + step)
-
-
-def _match(items: ItemArrays) -> tuple[Floats, Floats]:
-    gamma = items.gamma.double().numpy()
-    return gamma + gamma * items.e_match.double().numpy(), _or_zeros(items.beta, len(gamma))
-
-
-def _notice(items: ItemArrays) -> tuple[Floats, Floats]:
-    return items.e.double().numpy(), _or_zeros(items.visual_bias, len(items.e))
 
 
 def _or_zeros(bias: Tensor | None, n: int) -> Floats:

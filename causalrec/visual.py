@@ -42,6 +42,10 @@ class Visual:
     """
     What places a new picture while serving: the scaling, E [F, d], E_match [F, d] and visual bias [F] where the form
     has them, whether tanh follows, and the name of the backbone that made the features.
+
+    offset: [d], taken off the notice's e. DeepStyle takes off the style of the item's category; a new picture comes
+    without one, so that it stands where a picture of the mean style would: an approximation.
+    Raises: ShapeError naming field and both shapes.
     """
 
     backbone: str
@@ -50,10 +54,20 @@ class Visual:
     E_match: Tensor | None
     visual_bias: Tensor | None
     tanh: bool
+    offset: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        width, d = self.E.shape
+        expected = {"E_match": (width, d), "visual_bias": (width,), "offset": (d,)}
+        for name, shape in expected.items():
+            part: Tensor | None = getattr(self, name)
+            if part is not None and tuple(part.shape) != shape:
+                raise ShapeError(f"visual {name}: shape {tuple(part.shape)}, expected {shape}")
 
     def place(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Raw features [..., F] → e for the notice [..., d], e for the match [..., d], visual bias [...] or None."""
         seen = self.scaling.apply(features.to(torch.float32))
         e = equations.embed(seen, self.E, tanh=self.tanh)
         e_match = e if self.E_match is None else equations.embed(seen, self.E_match, tanh=self.tanh)
+        e = e if self.offset is None else e - self.offset
         return e, e_match, None if self.visual_bias is None else seen @ self.visual_bias

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 
+from causalrec.manifest import Manifest
 from service.ranking import Ranked, Traced
 
 
@@ -20,8 +21,8 @@ class Answer:
     seconds: Mapping[str, float]
 
 
-def encode(ranked: Ranked, bundle_id: str) -> bytes:
-    """The JSON of one list, keys in a fixed order: equal answers are equal bytes."""
+def encode(ranked: Ranked, manifest: Manifest) -> bytes:
+    """The JSON of one list of that bundle, keys in a fixed order: equal answers are equal bytes."""
     plan = ranked.plan
     item_ids = plan.stock.catalogue.ids
     items: list[dict[str, object]] = [
@@ -42,8 +43,8 @@ def encode(ranked: Ranked, bundle_id: str) -> bytes:
     if ranked.teams:
         for item, team in zip(items, ranked.teams, strict=True):
             item["lambda2"] = plan.lambda2[team == "b"]  # of what is in both lists: the first's
-    answer: dict[str, object] = {
-        "bundle_id": bundle_id,
+    answer = _of_bundle(manifest)
+    answer |= {
         "lambda2": None if ranked.teams else ranked.lambda2,
         "lambda2_source": plan.lambda2_source,
     }
@@ -67,15 +68,15 @@ def encode_several(bodies: Sequence[bytes]) -> bytes:
     return b'{"answers":[' + b",".join(bodies) + b"]}"
 
 
-def encode_path(traced: Traced, bundle_id: str) -> bytes:
-    """The JSON of a λ2 path."""
+def encode_path(traced: Traced, manifest: Manifest) -> bytes:
+    """The JSON of a λ2 path of that bundle."""
     pieces = [
         {"from": piece.start, "to": piece.end, "item_ids": [traced.item_ids[row] for row in piece.rows.tolist()]}
         for piece in traced.path.pieces
     ]
     return orjson.dumps(
-        {
-            "bundle_id": bundle_id,
+        _of_bundle(manifest)
+        | {
             "source": traced.source,
             "k": traced.k,
             "max": traced.maximum,
@@ -83,6 +84,13 @@ def encode_path(traced: Traced, bundle_id: str) -> bytes:
             "truncated": traced.path.truncated,
         }
     )
+
+
+def _of_bundle(manifest: Manifest) -> dict[str, object]:
+    """Who answered: how every answer begins."""
+    model = manifest.model
+    said: dict[str, object] = {"bundle_id": manifest.content_id, "model": model.name}
+    return said if model.undebiasable is None else said | {"undebiasable": model.undebiasable}
 
 
 def entity_tag(body: bytes) -> str:

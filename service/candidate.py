@@ -181,9 +181,10 @@ def _check_known(new: Bundle, old: Bundle, path: Path, least: float) -> None:
 def _tell(bundle: Bundle, path: Path, seconds: float) -> None:
     manifest = bundle.manifest
     log.info(
-        "bundle %s (%s, %s form, %d users, %d items) loaded from %s and %d golden answers replayed in %.2f s",
+        "bundle %s (%s, %s, %s form, %d users, %d items) loaded from %s and %d golden answers replayed in %.2f s",
         manifest.content_id[:12],
         manifest.name,
+        manifest.model.name,
         manifest.form,
         manifest.users,
         manifest.items,
@@ -191,6 +192,8 @@ def _tell(bundle: Bundle, path: Path, seconds: float) -> None:
         len(bundle.golden),
         seconds,
     )
+    if manifest.model.undebiasable is not None:
+        log.info("this bundle answers at λ2 = 0 only: %s", manifest.model.undebiasable)
     if manifest.diagnostics.dead:
         log.warning(
             "THE DIAL IS DEAD: this bundle's lists do not change with lambda2 (its manifest's diagnostics say so); "

@@ -93,8 +93,8 @@ def _ranked(ranker: Ranker, asks: Sequence[Ask]) -> list[Found]:
 def _encode(ranker: Ranker, ask: Ask, found: Found) -> bytes:
     if isinstance(found, Exception):
         raise found
-    bundle_id = ranker.bundle.manifest.content_id
+    manifest = ranker.bundle.manifest
     if isinstance(found, Traced):
-        return encode_path(found, bundle_id)
-    bodies = [encode(ranked, bundle_id) for ranked in found]
+        return encode_path(found, manifest)
+    bodies = [encode(ranked, manifest) for ranked in found]
     return encode_several(bodies) if isinstance(ask, Wanted) and ask.listed else bodies[0]

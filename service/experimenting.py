@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from causalrec.errors import RequestError, StateUnavailable
 from service.experiments import assignment, auditing, changes
 from service.experiments.assignment import Assignment
-from service.experiments.changes import Range
+from service.experiments.checks import Range
 from service.experiments.drafting import drafted
 from service.experiments.model import (
     AuditEntry,
@@ -94,13 +94,14 @@ class Experiments:
     def explained(self, user_id: str) -> Assignment:
         """What the user is served, and why: what `decide` says, where the bundle served here allows that."""
         said = assignment.explained(self._store.book, user_id, self.off)
-        low, high = self._limits()
-        if said.decision is None or all(low <= each <= high for each in said.decision.lambda2):
+        limits = self._limits()
+        if said.decision is None or all(map(limits.holds, said.decision.ends)):
             return said
         beyond = (
-            f"{said.decision.key!r} has the unit, but the bundle served here allows λ2 from {low:g} to {high:g} only"
+            f"{said.decision.key!r} has the unit, but the bundle served here allows λ2 from {limits.low:g} to "
+            f"{limits.high:g} only"
         )
-        return said._replace(decision=None, words=beyond)
+        return said._replace(decision=None, words=f"{beyond}: {limits.why}" if limits.why else beyond)
 
     def open_series(self) -> Sequence[OpenSeries]:
         """Where what users do counts now."""
@@ -270,12 +271,12 @@ def _check_served(config: Config, limits: Range) -> None:
     """Raises: RequestError where the bundle served now does not allow a λ2: it may be another than when it was made."""
     values = config.between or [variant.lambda2 for variant in config.variants]
     for value in values:
-        if not limits.low <= value <= limits.high:
+        if not limits.holds(value):
+            allowed = f"{limits.low:g} to {limits.high:g}" if limits.why is None else f"only 0: {limits.why}"
             raise RequestError(
                 "version",
                 config.version,
-                f"has λ2 = {value:g}, and the bundle served now allows {limits.low:g} to {limits.high:g}; make a new "
-                "version within that",
+                f"has λ2 = {value:g}, and the bundle served now allows {allowed}; make a new version within that",
             )
 
 

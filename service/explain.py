@@ -26,6 +26,7 @@ def explain(form: Form, logits: equations.Terms, user: UserVectors, lambda2: flo
     The terms of items for one user, rounded as scores are: score = undebiased − removed.
 
         paper     undebiased = match·visual_match·notice = σ(a)·σ(b)·σ(n),  removed = λ2·c·notice
+        sum       match = σ(a), visual_match = σ(b), notice = σ(n): undebiased is their sum,  removed = λ2·notice
         authors   match = σ(m) with m = a + b, undebiased = match·notice·σ(m+n); visual_match = σ(b) is m's visual share
         additive  match = a, visual_match = b, notice = n: undebiased is their sum,  removed = λ2·n
 

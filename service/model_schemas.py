@@ -45,8 +45,12 @@ class ModelShown(Shown):
     """Its content id; null where its manifest cannot be read."""
     name: str
     """As it was exported; where its manifest cannot be read, its folder's."""
+    model: str | None
+    """Whose scores it makes: causalrec, or a model it is compared with."""
     form: str | None
-    """Of the score: paper, authors or additive."""
+    """Of the score: paper, authors, sum or additive."""
+    undebiasable: str | None
+    """Why λ2 means nothing to the model, so that 0 is all that may be asked for; null where it means something."""
     users: int | None
     """How many it was trained with."""
     items: int | None
@@ -109,7 +113,9 @@ def _shown(model: Model) -> ModelShown:
     return ModelShown(
         id=model.id,
         name=model.path.name if manifest is None else manifest.name,
+        model=None if manifest is None else manifest.model.name,
         form=None if manifest is None else manifest.form,
+        undebiasable=None if manifest is None else manifest.model.undebiasable,
         users=None if manifest is None else manifest.users,
         items=None if manifest is None else manifest.items,
         path=str(model.path),
@@ -125,7 +131,9 @@ def _shown(model: Model) -> ModelShown:
 SERVED: Final[dict[str, Any]] = {
     "id": "0f343b0931126a20d5a1b6e6ad3cbf1c5dbb1d3e0ad35d6e26d0a4b1e4b5c6a7",
     "name": "shop",
+    "model": "causalrec",
     "form": "paper",
+    "undebiasable": None,
     "users": 2000,
     "items": 1200,
     "path": "/bundles/shop-0f343b093112",

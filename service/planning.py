@@ -11,6 +11,7 @@ from causalrec.errors import RequestError
 from causalrec.foldin import FoldIn
 from causalrec.topk import Query, Rows
 from causalrec.weights import UserVectors
+from service.dial import dial, refused
 from service.events import NO_STATE, EventType, UserState
 from service.experiments.model import Decision
 from service.filters import Mask, check_filter, check_groups
@@ -127,8 +128,9 @@ class Planner:
         self, bundle: Bundle, *, candidates: int, full_scan: bool, excluding: frozenset[EventType] = EXCLUDING
     ) -> None:
         self._bundle = bundle
+        self._dial = dial(bundle.manifest)
         self._mean_user = bundle.weights.mean_user()
-        self._fold_in = FoldIn(bundle.weights)
+        self._fold_in = FoldIn(bundle.weights, bundle.manifest.model.folded)
         self._columns = bundle.catalogue.schema  # of live catalogues too
         self._candidates = candidates
         self._full_scan = full_scan
@@ -171,12 +173,12 @@ class Planner:
     def decided(self, wanted: Wanted) -> Decision | None:
         """
         The experiment that the answer is a part of. None where the request names λ2 itself; where this bundle cannot
-        rank at what was decided; and where two lists would have to be mixed by rules that each keeps for itself.
+        rank at every λ2 of it; and where two lists would have to be mixed by rules that each keeps for itself.
         """
-        decision, allowed = wanted.decision, self._bundle.manifest.lambda2
+        decision = wanted.decision
         if decision is None or wanted.lambda2 is not None:
             return None
-        if not all(allowed.minimum <= each <= allowed.maximum for each in decision.lambda2):
+        if not all(map(self._dial.holds, (*decision.lambda2, *decision.ends))):
             return None
         ruled = wanted.pins is not None or wanted.boosts or wanted.cap is not None
         return None if ruled and len(decision.lambda2) > 1 else decision
@@ -190,15 +192,15 @@ class Planner:
 
     def check(self, wanted: Wanted) -> None:
         """Raises: RequestError naming the first λ2 beyond the bundle's range, or what asks for no column of items."""
-        allowed = self._bundle.manifest.lambda2
         for place, asked in enumerate(wanted.lambda2 or ()):
-            if not allowed.minimum <= asked <= allowed.maximum:
-                raise RequestError(
-                    f"lambda2.{place}" if wanted.listed else "lambda2",
-                    asked,
-                    f"must lie between {allowed.minimum:g} and {allowed.maximum:g}; leave it out for this bundle's "
-                    f"default, {allowed.default:g}",
+            if not self._dial.holds(asked):
+                default = self._bundle.manifest.lambda2.default
+                detail = (
+                    f"must lie between {self._dial.low:g} and {self._dial.high:g}; leave it out for this bundle's "
+                    f"default, {default:g}"
                 )
+                field = f"lambda2.{place}" if wanted.listed else "lambda2"
+                raise RequestError(field, asked, refused(self._dial, detail))
         if wanted.filter is not None:
             check_filter(wanted.filter, self._columns, "filter")
         for place, boost in enumerate(wanted.boosts):

@@ -16,6 +16,7 @@ from causalrec.search import Searcher
 from causalrec.topk import Query, TopK
 from causalrec.weights import UserVectors
 from service.catalogue import Catalogue
+from service.dial import dial, refused
 from service.events import EventType
 from service.experiments.interleaving import team_draft
 from service.explain import Terms, explain
@@ -140,13 +141,14 @@ class Ranker:
         return Traced(wanted.k, maximum, path, source, stock.catalogue.ids)
 
     def _traceable(self, wanted: WantedPath, stock: Stock) -> tuple[UserVectors, Source]:
-        limit = self.bundle.manifest.lambda2.maximum
+        limits = dial(self.bundle.manifest)
         user, source = self.planner.who(wanted, stock)
         if source == "cold_user":
             detail = "is unknown, and the cold ranking has no exact path; ask for recommendations at single λ2 values"
             raise RequestError("user_id", wanted.user_id, detail)
-        if wanted.maximum is not None and wanted.maximum > limit:
-            raise RequestError("max", wanted.maximum, f"must be at most {limit:g}, this bundle's largest λ2")
+        if wanted.maximum is not None and wanted.maximum > limits.high:
+            detail = f"must be at most {limits.high:g}, this bundle's largest λ2"
+            raise RequestError("max", wanted.maximum, refused(limits, detail))
         return user, source
 
     def scan(self, ranked: Ranked) -> TopK:

@@ -11,8 +11,8 @@ import numpy as np
 from causalrec.errors import ConfigError, StateUnavailable
 from service.backlog import Backlog
 from service.changeover import Changeover, First
+from service.dial import dial
 from service.experimenting import Experiments
-from service.experiments.changes import Range
 from service.intake import Intake
 from service.items import Items
 from service.killswitch import KillSwitch
@@ -71,7 +71,7 @@ async def remembering(
         trials = ExperimentStore(connection)
         reports = Reports(trials, Tallies(connection))
         switch = KillSwitch(settings.data_dir / "experiments-off")
-        experimenting = Experiments(trials, reports, switch, lambda: dial(live))
+        experimenting = Experiments(trials, reports, switch, lambda: dial(live.loaded.bundle.manifest))
         log_ = EventLog(connection, settings.max_events, open_series=experimenting.open_series)
         intake = Intake(log_, users, spool, telemetry)
         try:
@@ -155,12 +155,6 @@ def lifecycle_of(
     lifecycle = Models(live, registry, begun.pointed, store, changeover, least_known=settings.least_known)
     telemetry.models.watch(lifecycle.gauges())
     return lifecycle
-
-
-def dial(live: Live) -> Range:
-    """The λ2 that the bundle being served can be asked for."""
-    allowed = live.loaded.bundle.manifest.lambda2
-    return Range(allowed.minimum, allowed.maximum)
 
 
 async def completed(live: Live, items: Items, experiments: Experiments, lifecycle: Models) -> None:

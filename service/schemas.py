@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from causalrec.ids import MAX_ID_LENGTH, problem_with
+from causalrec.model import Name
 from service.planning import Wanted, WantedPath
 
 MAX_K = 500
@@ -57,8 +58,8 @@ class Options(Listing):
 
     lambda2: Finite | None = Field(None, examples=[0.6])
     """How much of the picture's direct pull to remove: 0 nothing, 1 all of it, more over-removes. Within the bundle's
-    range (at most 0 to 3 unless it says otherwise); left out, the λ2 of an experiment that the user is in, else the
-    bundle's default. Who names it here is in no experiment."""
+    range (at most 0 to 3 unless it says otherwise; only 0 where the model cannot be debiased); left out, the λ2 of an
+    experiment that the user is in, else the bundle's default. Who names it here is in no experiment."""
 
     def wanted(self, user_id: str) -> Wanted:
         """The request of `user_id` with these options."""
@@ -88,14 +89,16 @@ class Explanation(BaseModel):
     model_config = DESCRIBED
 
     match: float
-    """The item fits the user: σ(a) in the paper's form; σ(m), m = a + b, in the authors'; a in the additive form."""
+    """The item fits the user: σ(a) in the paper's form and in the sum; σ(m), m = a + b, in the authors'; a in the
+    additive form, which every model but CausalRec has."""
     visual_match: float
-    """The picture fits the user's taste: σ(b); b in the additive form. In the authors' form it is a part of match and
-    not a factor of its own."""
+    """The picture fits the user's taste: σ(b); b in the additive form, 0 but in CausalRec. In the authors' form it is a
+    part of match and not a factor of its own."""
     notice: float
     """The picture catches the user's eye: σ(n); n in the additive form."""
     undebiased: float
-    """The score at λ2 = 0: match·visual_match·notice (paper), match·notice·σ(m+n) (authors), the sum (additive)."""
+    """The score at λ2 = 0: match·visual_match·notice (paper), match·notice·σ(m+n) (authors), match + visual_match +
+    notice (sum, additive)."""
     removed: float
     """The picture's direct effect, times λ2: score = undebiased − removed."""
     rank_at_zero: int
@@ -142,6 +145,10 @@ class RecommendationAnswer(BaseModel):
 
     bundle_id: str
     """Content id of the bundle that answered."""
+    model: Name
+    """Whose scores these are: causalrec, or a model it is compared with."""
+    undebiasable: str | None = None
+    """Only where the model cannot be debiased: why. λ2 is 0 then, and no other may be asked for."""
     lambda2: float | None
     """The λ2 ranked at; null where the lists of two were mixed: then every item has its own."""
     lambda2_source: Literal["request", "experiment", "default"]
@@ -188,6 +195,10 @@ class PathAnswer(BaseModel):
 
     bundle_id: str
     """Content id of the bundle that answered."""
+    model: Name
+    """Whose scores these are: causalrec, or a model it is compared with."""
+    undebiasable: str | None = None
+    """Only where the model cannot be debiased: why. λ2 is 0 then, and no other may be asked for."""
     source: Literal["personal", "history"]
     """As in a recommendation's answer."""
     k: int

@@ -265,6 +265,7 @@ class Telemetry:
             {
                 "bundle_id": manifest.content_id,
                 "name": manifest.name,
+                "model": manifest.model.name,
                 "form": manifest.form,
                 "users": str(manifest.users),
                 "items": str(manifest.items),

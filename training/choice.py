@@ -7,13 +7,19 @@ WANTED = (("purchases", "purchases"), ("liked", "ratings"))  # what people wante
 CLICK_TOLERANCE = 0.01
 
 
-def choose_lambda2(valid: Evaluation, k: int) -> Lambda2Range:
+def choose_lambda2(valid: Evaluation, k: int, undebiasable: str | None = None) -> Lambda2Range:
     """
     The λ2 with the best validation NDCG@k on purchases, else on ratings; the smallest of equals.
 
     Clicks must not choose it, for λ2 trades clicks for what people want. Where there is nothing but clicks: the
     largest λ2 whose click NDCG@k is within 1 % of the best, and the basis says so.
+
+    Args:
+        undebiasable: why λ2 means nothing to the model (`ModelConfig.undebiasable`): then there is only 0 to choose,
+            and the basis is this reason.
     """
+    if undebiasable is not None:
+        return Lambda2Range(default=0.0, minimum=0.0, maximum=0.0, basis=undebiasable)
     tried = sorted(ranking for ranking in valid.values if isinstance(ranking, float))
     for name, words in WANTED:
         metric = f"{name}:NDCG@{k}"

@@ -19,7 +19,8 @@ def diagnose(weights: Weights, evaluation: Evaluation, *, users_per_block: int =
     Distribution of c_u (or m*) over users, of n within users and its saturation, overlap of the lists along λ2.
 
     Args:
-        evaluation: of the same weights; its overlap says how far each λ2 moves the top k.
+        evaluation: of the same weights; its overlap says how far each λ2 moves the top k. Where it has none at λ2 = 1,
+            the model cannot be debiased: there is no dial that could be dead.
     The notice is measured on at most 2,000 users, spread evenly.
     """
     users = np.unique(np.linspace(0, len(weights.gamma_u) - 1, SAMPLED_USERS).astype(np.int64))
@@ -35,14 +36,15 @@ def diagnose(weights: Weights, evaluation: Evaluation, *, users_per_block: int =
         below = float((weights.null[torch.from_numpy(users)] > torch.cat(best_matches)).double().mean())
     overlap = {str(value): float(shares.mean()) for value, shares in evaluation.overlap.items()}
     sigma = notice.sigmoid()
+    beyond = (sigma < SATURATED) | (sigma > 1 - SATURATED)
     return Diagnostics(
-        null=None if weights.form == "additive" else _quantiles(weights.null),
+        null=_quantiles(weights.null) if weights.form in ("paper", "authors") else None,
         notice=_quantiles(notice),
         notice_sd_within_user=float(torch.cat(spreads).double().mean()),
-        notice_saturated=float(((sigma < SATURATED) | (sigma > 1 - SATURATED)).double().mean()),
+        notice_saturated=0.0 if weights.form == "additive" else float(beyond.double().mean()),
         null_above_best_match=below,
         overlap=overlap,
-        dead=overlap[str(1.0)] > DEAD_OVERLAP,
+        dead=overlap.get(str(1.0), 0.0) > DEAD_OVERLAP,
     )
 
 

@@ -12,20 +12,20 @@ from tqdm import tqdm
 
 import causalrec
 from causalrec.bundle import Bundle, Seen, write_bundle
+from causalrec.equations import Form
 from causalrec.ids import Vocabulary
 from causalrec.index import Index, Kind, build_index, with_probes
-from causalrec.manifest import Golden, GoldenItem, Manifest, Retrieval
-from causalrec.model import CausalRec
+from causalrec.manifest import Golden, GoldenItem, Lambda2Range, Manifest, Retrieval, SweepRow
 from causalrec.search import Searcher
 from causalrec.topk import Query, TopK
 from causalrec.vectors import vector_width
-from causalrec.visual import Visual
 from causalrec.weights import Weights
 from training.choice import choose_lambda2
 from training.config import RunConfig
 from training.diagnostics import diagnose
-from training.evaluate import Evaluation, sweep_rows
+from training.evaluate import MATCH_ALONE, Evaluation, sweep_rows
 from training.metrics import Bootstrap
+from training.models.model import Model
 from training.prepare import Prepared
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ IVF_RECALL = 0.98
 def export(
     config: RunConfig,
     prepared: Prepared,
-    model: CausalRec,
+    model: Model,
     valid: Evaluation,
     test: Evaluation,
     *,
@@ -60,8 +60,9 @@ def export(
     """
     weights = served_weights(config, prepared, model)
     users, items, seen = prepared.dataset.users, prepared.dataset.items, prepared.seen
-    kind = retrieval_kind(config.export.retrieval, len(items))
-    probes = exact_lists(weights, seen)
+    lambda2 = choose_lambda2(valid, config.evaluate.k, config.model.undebiasable)
+    kind = retrieval_kind(config.export.retrieval, len(items), weights.form)
+    probes = exact_lists(weights, seen, within(PROBED_LAMBDA2, lambda2))
     index = served_index(weights, kind, probes)
     searcher = Searcher(weights, kind, index)
     bootstrap = Bootstrap(config.evaluate.bootstrap, config.seed)
@@ -75,8 +76,8 @@ def export(
         items=len(items),
         feature_width=prepared.features.shape[1],
         backbone=prepared.backbone,
-        lambda2=choose_lambda2(valid, config.evaluate.k),
-        sweep=sweep_rows(valid, test, bootstrap),
+        lambda2=lambda2,
+        sweep=told(sweep_rows(valid, test, bootstrap), lambda2),
         diagnostics=diagnose(weights, valid, users_per_block=config.evaluate.users_per_block),
         retrieval=Retrieval(
             index=kind,
@@ -92,36 +93,35 @@ def export(
     )
     for warning in manifest.diagnostics.warnings():
         log.warning("WARNING: %s", warning)
-    golden = golden_answers(searcher, users, items, seen, config.export.golden_users)
-    visual = served_visual(config, prepared, model)
+    asked = within(GOLDEN_LAMBDA2, lambda2)
+    golden = golden_answers(searcher, users, items, seen, config.export.golden_users, asked)
+    visual = model.visual(prepared.backbone, prepared.scaling)
     bundle = Bundle(manifest, weights, visual, users, items, prepared.dataset.catalogue, seen, index, golden)
     return write_bundle(bundle, config.export.out)
 
 
-def served_visual(config: RunConfig, prepared: Prepared, model: CausalRec) -> Visual:
-    """What places a new picture while serving."""
-    return Visual(
-        prepared.backbone,
-        prepared.scaling,
-        model.E.detach().cpu(),
-        None if model.E_match is None else model.E_match.detach().cpu(),
-        None if model.visual_bias is None else model.visual_bias.detach().cpu(),
-        config.model.tanh,
-    )
-
-
-def served_weights(config: RunConfig, prepared: Prepared, model: CausalRec) -> Weights:
+def served_weights(config: RunConfig, prepared: Prepared, model: Model) -> Weights:
     """The arrays to serve, under the null treatment of config.model."""
     return model.weights(prepared.popularity, config.model.null_match, config.model.null_visual)
 
 
+def within(lambda2: Sequence[float], allowed: Lambda2Range) -> tuple[float, ...]:
+    """Those of `lambda2` that the bundle may be asked for."""
+    return tuple(value for value in lambda2 if allowed.minimum <= value <= allowed.maximum)
+
+
+def told(sweep: Sequence[SweepRow], allowed: Lambda2Range) -> tuple[SweepRow, ...]:
+    """The sweep without M alone where there is no dial: it is the model itself, or ranks nothing."""
+    return tuple(row for row in sweep if row.ranking != MATCH_ALONE or allowed.maximum > 0)
+
+
 def golden_answers(
-    searcher: Searcher, users: Vocabulary, items: Vocabulary, seen: Seen, count: int
+    searcher: Searcher, users: Vocabulary, items: Vocabulary, seen: Seen, count: int, asked: Sequence[float]
 ) -> tuple[Golden, ...]:
-    """Answers of users spread over the vocabulary at λ2 of 0, 1 and 2, by full scan, seen items left out."""
+    """Answers of users spread over the vocabulary at each λ2 `asked`, by full scan, seen items left out."""
     answers = []
     for row in np.unique(np.linspace(0, len(users) - 1, count).astype(int)):
-        for lambda2 in GOLDEN_LAMBDA2:
+        for lambda2 in asked:
             best = searcher.scan(searcher.weights.user(int(row)), lambda2, GOLDEN_K, seen.items(int(row)))
             listed = zip(best.rows, best.scores, strict=True)
             golden = tuple(GoldenItem(item_id=items.ids[item], score=float(score)) for item, score in listed)
@@ -129,10 +129,10 @@ def golden_answers(
     return tuple(answers)
 
 
-def retrieval_kind(asked: Literal["auto"] | Kind, items: int) -> Kind:
+def retrieval_kind(asked: Literal["auto"] | Kind, items: int, form: Form) -> Kind:
     """What `export.retrieval` comes to for a catalogue of `items` items."""
     if asked == "auto":
-        return "scan" if items <= SCANNED else "int8"
+        return "scan" if items <= SCANNED or form == "sum" else "int8"
     return asked
 
 
@@ -150,12 +150,12 @@ class Probed(NamedTuple):
     recall: dict[str, float]
 
 
-def exact_lists(weights: Weights, seen: Seen) -> list[Probe]:
+def exact_lists(weights: Weights, seen: Seen, lambda2: tuple[float, ...] = PROBED_LAMBDA2) -> list[Probe]:
     """The exact top 50 of 100 users spread over the vocabulary, seen items left out, by scoring every item."""
     searcher = Searcher(weights, "scan")
     users = np.unique(np.linspace(0, len(weights.gamma_u) - 1, PROBED_USERS).astype(int)).tolist()
     queries = [
-        Query(weights.user(row), PROBED_LAMBDA2, PROBED_K, seen.items(row), PROBED_CANDIDATES, full_scan=False)
+        Query(weights.user(row), lambda2, PROBED_K, seen.items(row), PROBED_CANDIDATES, full_scan=False)
         for row in users
     ]
     return [Probe(query, searcher.batch([query])[0]) for query in queries]
@@ -185,7 +185,7 @@ def probe_retrieval(searcher: Searcher, probes: Sequence[Probe], *, quiet: bool)
         found = searcher.batch([probe.query])[0]
         exact.append([best.exact for best in found])
         shared.append([_recall(best, truth) for best, truth in zip(found, probe.truth, strict=True)])
-    names = [str(lambda2) for lambda2 in PROBED_LAMBDA2]
+    names = [str(lambda2) for lambda2 in probes[0].query.lambda2]
     return Probed(*(dict(zip(names, np.mean(per_user, axis=0).tolist(), strict=True)) for per_user in (exact, shared)))
 
 

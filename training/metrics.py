@@ -1,11 +1,13 @@
 """Ranking metrics per user over the whole catalogue, and bootstrap intervals over users."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import embedding_bag
 
 from causalrec.bundle import Seen
 from causalrec.manifest import Interval
@@ -13,6 +15,7 @@ from causalrec.manifest import Interval
 Values = NDArray[np.float64]
 
 PART = 10_000_000  # counts multiplied at a time
+ENDS = (0.025, 0.975)  # of a 95 % interval, as quantiles of the resamples
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,41 @@ def judge(scores: Tensor, top: Tensor, relevant: Tensor, k: int) -> dict[str, Va
     return {name: value.numpy() for name, value in values.items()}
 
 
+def list_metrics(
+    seen: Seen, features: Tensor
+) -> Callable[[Tensor, Tensor], tuple[dict[str, Values], NDArray[np.int64]]]:
+    """
+    What is said of the lists themselves, whoever wanted what is in them.
+
+    Args:
+        seen: training positives of all users: an item's popularity is the share of users who have it among theirs.
+        features: [I, F] centred and scaled.
+    Returns: a function of scores [B, I], −inf where masked, and of their top [B, k], which gives per user [B]
+        "popularity@k", the mean popularity of the list's items, and "diversity@k", the mean of 1 − cosine over the
+        pairs of its pictures' features (0 with fewer than two items; an item without features differs from each by 1);
+        and how many of the lists hold each item, [I]. Masked items that fill up a short list count for nothing.
+    """
+    share = torch.from_numpy(np.bincount(seen.indices, minlength=len(features)) / (len(seen.starts) - 1))
+    directions = torch.nn.functional.normalize(features)
+    lengths = directions.square().sum(1).double()  # 1, or 0 without features
+
+    def judged(scores: Tensor, top: Tensor) -> tuple[dict[str, Values], NDArray[np.int64]]:
+        k = top.shape[1]
+        listed = scores.gather(1, top) > -torch.inf
+        count = listed.sum(1)
+        sums = embedding_bag(top, directions, mode="sum", per_sample_weights=listed.to(directions.dtype)).double()
+        cosines = sums.square().sum(1) - (lengths[top] * listed).sum(1)  # of ordered pairs of different items
+        pairs = (count * (count - 1)).double()
+        values = {
+            f"popularity@{k}": (share[top] * listed).sum(1) / count.clamp_min(1),
+            f"diversity@{k}": torch.where(pairs > 0, 1.0 - cosines / pairs.clamp_min(1.0), 0.0),
+        }
+        shown = np.bincount(top[listed].numpy(), minlength=len(features))
+        return {name: value.numpy() for name, value in values.items()}, shown
+
+    return judged
+
+
 class Bootstrap:
     """
     95 % percentile intervals of a mean over users.
@@ -86,11 +124,15 @@ class Bootstrap:
 
     def interval(self, values: Values) -> Interval:
         """Mean and 95 % interval of `values` [users]."""
+        low, high = np.quantile(self.means(values), ENDS)
+        return Interval(mean=float(values.mean()), low=float(low), high=float(high))
+
+    def means(self, values: Values) -> Values:
+        """The mean over users of every resample: [resamples] of `values` [users], [resamples, n] of [users, n]."""
         counts = self._drawn(len(values))
         parts = np.array_split(counts, max(1, counts.size // PART))
-        means = np.concatenate([part.astype(np.float64) @ values for part in parts]) / len(values)
-        low, high = np.quantile(means, [0.025, 0.975])
-        return Interval(mean=float(values.mean()), low=float(low), high=float(high))
+        means: Values = np.concatenate([part.astype(np.float64) @ values for part in parts]) / len(values)
+        return means
 
     def _drawn(self, users: int) -> NDArray[np.uint8]:
         """How often each user was drawn, [resamples, users], the same for every call with as many users."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from causalrec.manifest import Interval, Manifest, Retrieval, SweepRow
+from causalrec.model import ModelConfig
 
 
 def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -43,18 +44,16 @@ def describe(manifest: Manifest) -> str:
     lines = [
         f"bundle      {manifest.name} {manifest.content_id[:12]} (schema {manifest.schema_version})",
         f"code        {manifest.code_version}",
-        f"model       {manifest.form} form, d={manifest.model.dim}, null match={manifest.model.null_match}, "
-        f"null picture={manifest.model.null_visual}",
+        f"model       {_model(manifest.model)}",
         f"catalogue   {manifest.users:,} users, {manifest.items:,} items; pictures by {manifest.backbone}",
         f"data        {statistics} (fingerprint {manifest.data_fingerprint[:12]})",
-        f"lambda2     default {lambda2.default:g} (chosen on {lambda2.basis}), "
-        f"allowed {lambda2.minimum:g} to {lambda2.maximum:g}",
+        f"lambda2     {_dial(manifest)}",
         f"retrieval   {_described(manifest.retrieval)}",
         f"recall@50   {_per_lambda2(manifest.retrieval.recall)}",
         f"proved      {_per_lambda2(manifest.retrieval.exact_share)} (share of lists, full scan off)",
-        f"notice n    mean {dial.notice.mean:.2f}, within users sd {dial.notice_sd_within_user:.2f}, "
-        f"saturated {dial.notice_saturated:.1%}",
     ]
+    if manifest.model.undebiasable is None:
+        lines.append(f"notice n    {_notice(manifest)}")
     if dial.null is not None:
         symbol = "c_u" if manifest.form == "paper" else "m*"
         lines.append(f"{symbol:<11} mean {dial.null.mean:.3f}, sd {dial.null.sd:.3f}, median {dial.null.q50:.3f}")
@@ -66,6 +65,28 @@ def describe(manifest: Manifest) -> str:
     for part in ("valid", "test"):
         lines += ["", f"{part}:", sweep_table(manifest.sweep, part, dial.overlap)]
     return "\n".join(lines)
+
+
+def _model(model: ModelConfig) -> str:
+    """causalrec, paper form, d=32, null match=mean, null picture=product_mean."""
+    words = f"{model.name}, {model.form} form, d={model.dim}"
+    if model.form not in ("paper", "authors"):
+        return words
+    return f"{words}, null match={model.null_match}, null picture={model.null_visual}"
+
+
+def _dial(manifest: Manifest) -> str:
+    lambda2 = manifest.lambda2
+    if manifest.model.undebiasable is not None:
+        return f"0 only: {lambda2.basis}"
+    allowed = f"allowed {lambda2.minimum:g} to {lambda2.maximum:g}"
+    return f"default {lambda2.default:g} (chosen on {lambda2.basis}), {allowed}"
+
+
+def _notice(manifest: Manifest) -> str:
+    dial = manifest.diagnostics
+    words = f"mean {dial.notice.mean:.2f}, within users sd {dial.notice_sd_within_user:.2f}"
+    return words if manifest.form == "additive" else f"{words}, saturated {dial.notice_saturated:.1%}"
 
 
 def _described(retrieval: Retrieval) -> str:

@@ -187,7 +187,9 @@ def _drawn(share: _Share, unit: str, content: bytes) -> Decision:
 
 
 def _decision(config: Config, name: str, lambda2: tuple[float, ...], propensity: float | None, unit: str) -> Decision:
-    return Decision(config.key, config.version, config.series, name, lambda2, propensity, unit)
+    every = config.between or [variant.lambda2 for variant in config.variants]
+    ends = (min(every), max(every))
+    return Decision(config.key, config.version, config.series, name, lambda2, propensity, unit, ends)
 
 
 def _missed(layer: _Layer, unit: str) -> Reason:

@@ -9,23 +9,16 @@ A version never changes once it is made; a change is a new one, and `started` pu
 
 import math
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from causalrec.errors import RequestError
-from service.experiments.checks import check, check_salt
+from service.experiments.checks import Range, check, check_salt
 from service.experiments.layers import check_room
 from service.experiments.metrics import BESIDE, PRIMARY
 from service.experiments.model import Book, Config, Experiment, ExperimentConflict, Holdout, NoSuchExperiment, Variant
 
 MOST_VERSIONS: Final = 2000
 """Of one experiment: a tuned one makes them by itself, and every replica holds them."""
-
-
-class Range(NamedTuple):
-    """The λ2 that can be served, both ends included."""
-
-    low: float
-    high: float
 
 
 def created(book: Book, config: Config, limits: Range) -> Experiment:

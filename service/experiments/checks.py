@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from causalrec.errors import RequestError
 from causalrec.ids import problem_with
@@ -17,12 +17,22 @@ TOLERANCE: Final = 1e-9
 """Of the sum of the weights."""
 
 
-def check(config: Config, limits: tuple[float, float]) -> None:
-    """
-    Nothing where `config` is complete and can be run.
+class Range(NamedTuple):
+    """The λ2 that can be served, both ends included. why: the model served cannot be debiased, so there is only 0."""
 
-    Args:
-        limits: lowest and highest λ2 that can be served.
+    low: float
+    high: float
+    why: str | None = None
+
+    def holds(self, lambda2: float) -> bool:
+        """Whether this λ2 can be served."""
+        return self.low <= lambda2 <= self.high
+
+
+def check(config: Config, limits: Range) -> None:
+    """
+    Nothing where `config` is complete and can be run with what is served.
+
     Raises: RequestError.
     """
     check_key(config.key)
@@ -70,7 +80,7 @@ def _check_kind(config: Config) -> None:
         )
 
 
-def _check_between(config: Config, limits: tuple[float, float]) -> None:
+def _check_between(config: Config, limits: Range) -> None:
     if config.between is None:
         raise RequestError("between", None, "kind=random draws λ2 from it: give [low, high]")
     for index, lambda2 in enumerate(config.between):
@@ -83,7 +93,7 @@ def _check_between(config: Config, limits: tuple[float, float]) -> None:
         )
 
 
-def _check_variants(config: Config, limits: tuple[float, float]) -> None:
+def _check_variants(config: Config, limits: Range) -> None:
     for index, variant in enumerate(config.variants):
         _check_lambda2(f"variants.{index}.lambda2", variant.lambda2, limits)
         if not NAME.fullmatch(variant.name):
@@ -114,9 +124,16 @@ def _check_sum(variants: Sequence[Variant]) -> None:
         )
 
 
-def _check_lambda2(field: str, lambda2: float, limits: tuple[float, float]) -> None:
-    if not limits[0] <= lambda2 <= limits[1]:
-        raise RequestError(field, lambda2, f"must be between {limits[0]:g} and {limits[1]:g}, the bundle's range")
+def _check_lambda2(field: str, lambda2: float, limits: Range) -> None:
+    if limits.holds(lambda2):
+        return
+    if limits.why is not None:
+        raise RequestError(
+            field,
+            lambda2,
+            f"must be 0 with the bundle that is served: {limits.why}; serve a bundle of another model to try λ2 out",
+        )
+    raise RequestError(field, lambda2, f"must be between {limits.low:g} and {limits.high:g}, the bundle's range")
 
 
 def _check_part(config: Config) -> None:

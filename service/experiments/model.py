@@ -146,6 +146,8 @@ class Decision(NamedTuple):
     """
     What a unit gets. lambda2: one value, or the two of an interleaving. propensity: how likely that was, as a
     probability (random: as a density over λ2); None for an override, which no analysis counts. unit: whose it is.
+    ends: the lowest and the highest λ2 that any unit gets of the version: served is all of an experiment or nothing,
+    for with one variant's units left out the others would be compared with nobody.
     """
 
     key: str
@@ -155,6 +157,7 @@ class Decision(NamedTuple):
     lambda2: tuple[float, ...]
     propensity: float | None
     unit: str = ""
+    ends: tuple[float, ...] = ()
 
 
 class AuditEntry(NamedTuple):

@@ -4,7 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from service.examples import ANSWER_EXAMPLE, EXPLAINED_EXAMPLE, RULED_EXAMPLE, SEVERAL_EXAMPLE
+from service.examples import (
+    ANSWER_EXAMPLE,
+    EXPLAINED_EXAMPLE,
+    RULED_EXAMPLE,
+    SEVERAL_EXAMPLE,
+    UNDEBIASED_EXAMPLE,
+)
 from service.planning import Wanted
 from service.posted import BatchRequest, RecommendationRequest
 from service.problem_kinds import INVALID, OVERLOADED, TOO_LARGE, UNREADABLE, WRONG_MEDIA_TYPE, documented
@@ -22,7 +28,11 @@ HEADERS = {
         "schema": {"type": "string"},
     },
 }
-EXAMPLES = {"plain": {"value": ANSWER_EXAMPLE}, "explained": {"value": EXPLAINED_EXAMPLE}}
+EXAMPLES = {
+    "plain": {"value": ANSWER_EXAMPLE},
+    "explained": {"value": EXPLAINED_EXAMPLE},
+    "a model that cannot be debiased": {"value": UNDEBIASED_EXAMPLE},
+}
 POSTED_EXAMPLES = {**EXAMPLES, "ruled": {"value": RULED_EXAMPLE}, "several λ2": {"value": SEVERAL_EXAMPLE}}
 ONE: dict[str, Any] = {
     "model": RecommendationAnswer,

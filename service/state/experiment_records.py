@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 from pydantic import TypeAdapter
 
 from causalrec.errors import CausalRecError
-from service.experiments.changes import MOST_VERSIONS, Range
-from service.experiments.checks import KEY, check
+from service.experiments.changes import MOST_VERSIONS
+from service.experiments.checks import KEY, Range, check
 from service.experiments.metrics import PRIMARY
 from service.experiments.model import EMPTY, AuditEntry, Book, Config, Experiment, Holdout, State
 

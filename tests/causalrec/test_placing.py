@@ -22,7 +22,7 @@ PICTURES = torch.randn(3, FEATURES, generator=torch.Generator().manual_seed(5))
 @pytest.fixture(params=FORMS)
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     form: Form = request.param
-    return make_bundle(form, users=8, items=30)
+    return make_bundle(form, users=8, items=30, retrieval="scan")
 
 
 def _embedded(bundle: Bundle, matrix: torch.Tensor, picture: list[float]) -> list[float]:
@@ -86,6 +86,37 @@ def test_a_picture_that_says_nothing_gets_the_mean_items_match(bundle: Bundle) -
 
     mean = weights.gamma_i[weights.popularity > 0].double().mean(0)
     torch.testing.assert_close(placed.gamma.double(), mean.expand(3, -1), atol=1e-6, rtol=0)
+
+
+def test_without_visual_matrices_a_new_item_is_the_mean_item() -> None:
+    """BPR-MF's bundle: e = 0 for every item and E = 0, so that whatever the picture, γ and β are the trained items'."""
+    made = make_bundle("authors", users=8, items=30, retrieval="scan")
+    nothing = {name: torch.zeros_like(getattr(made.weights, name)) for name in ("e", "e_match", "theta_u")}
+    weights = replace(made.weights, form="additive", m_null=None, visual_bias=None, **nothing)
+    E = torch.zeros_like(made.visual.E)
+
+    placed = Placer(weights, replace(made.visual, E=E, E_match=E, visual_bias=None)).place(PICTURES)
+
+    trained = weights.popularity > 0
+    assert weights.beta is not None
+    assert placed.beta is not None
+    torch.testing.assert_close(placed.gamma, weights.gamma_i[trained].mean(0).expand(3, -1), atol=1e-6, rtol=0)
+    torch.testing.assert_close(placed.beta, weights.beta[trained].mean().expand(3), atol=1e-6, rtol=0)
+    assert not bool(placed.e.any() or placed.e_match.any())
+
+
+def test_an_offset_moves_e_and_the_guess_of_the_match(bundle: Bundle) -> None:
+    """A new picture stands where e less the offset is, in the notice and in what γ is guessed from."""
+    visual = bundle.visual
+    offset = torch.linspace(-1, 1, 8)
+    weights = replace(bundle.weights, e_match=torch.zeros_like(bundle.weights.e))
+    plain = replace(visual, E_match=torch.zeros_like(visual.E))
+
+    moved = Placer(weights, replace(plain, offset=offset)).place(PICTURES)
+    shifted = Placer(replace(weights, e=weights.e + offset), plain).place(PICTURES)
+
+    torch.testing.assert_close(moved.e, shifted.e - offset)
+    torch.testing.assert_close(moved.gamma, shifted.gamma, atol=1e-5, rtol=1e-4)
 
 
 def test_an_item_is_placed_alike_whatever_stands_beside_it(bundle: Bundle) -> None:

@@ -62,6 +62,8 @@ def scored(weights: Weights, user: UserVectors, row: int, lambda2: float) -> flo
         value = sigma(a) * sigma(b) * sigma(n) - lambda2 * null * sigma(n)
     elif weights.form == "authors":
         value = sigma(a + b + n) * sigma(a + b) * sigma(n) - lambda2 * sigma(null + n) * sigma(null) * sigma(n)
+    elif weights.form == "sum":
+        value = sigma(a) + sigma(b) + (1 - lambda2) * sigma(n)
     else:
         value = a + b + (1 - lambda2) * n
     return float(round(value, 12))

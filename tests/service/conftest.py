@@ -20,7 +20,8 @@ from tests.bundles import make_bundle
 from tests.service.oracle import Oracle
 
 T = TypeVar("T")
-FORMS: tuple[Form, ...] = ("paper", "authors", "additive")
+INDEXED: tuple[Form, ...] = ("paper", "authors", "additive")
+FORMS: tuple[Form, ...] = (*INDEXED, "sum")  # the last is scanned only
 Serve = Callable[..., TestClient]
 
 

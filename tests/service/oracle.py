@@ -75,6 +75,10 @@ class Oracle:
             m = a + b
             direct = _sigma(null + n) * _sigma(null) * _sigma(n)
             return _sigma(m + n) * _sigma(m) * _sigma(n) - lambda2 * direct
+        if self.form == "sum":
+            return _sigma(a) + _sigma(b) + (1 - lambda2) * _sigma(n)
+        if self.form == "sum":
+            return _sigma(a) + _sigma(b) + (1 - lambda2) * _sigma(n)
         total: float = a + b + (1 - lambda2) * n
         return total
 

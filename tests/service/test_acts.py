@@ -62,7 +62,7 @@ def test_what_a_user_did_moves_the_answer() -> None:
         make_ranker(),
         state(("item-290", "click"), ("item-291", "purchase"), ("item-290", "rating"), ("item-291", "click")),
     )
-    fold_in, rows = FoldIn(ranker.bundle.weights), np.array([290, 291])
+    fold_in, rows = FoldIn(ranker.bundle.weights, "branches"), np.array([290, 291])
     strengths = np.array([0.8, 1.0]) * recency(2)
     trained = ranker.bundle.items.ids[ranker.bundle.seen.items(ranker.bundle.users.rows(["ann"])[0])[0]]
     stored = ranker.bundle.weights.user(ranker.bundle.users.rows(["ann"])[0])

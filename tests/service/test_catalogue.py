@@ -17,8 +17,8 @@ from causalrec.equations import Form
 from causalrec.placing import Placer
 from service.catalogue import Catalogue, ItemRecord
 from tests.bundles import FEATURES, make_bundle
+from tests.service.conftest import FORMS
 
-FORMS: tuple[Form, ...] = ("paper", "authors", "additive")
 BUNDLES = {form: make_bundle(form, items=30) for form in FORMS}
 BUNDLE = BUNDLES["paper"]
 TRAINED = "item-03"

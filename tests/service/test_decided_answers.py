@@ -44,7 +44,7 @@ class Told:
 
 def answer(wanted: Wanted) -> dict[str, object]:
     """The body."""
-    body: dict[str, object] = json.loads(encode(RANKER.rank(wanted)[0], "b"))
+    body: dict[str, object] = json.loads(encode(RANKER.rank(wanted)[0], RANKER.bundle.manifest))
     return body
 
 
@@ -74,13 +74,14 @@ def test_a_lambda2_in_the_request_beats_the_experiment() -> None:
     "wanted",
     [
         ANN._replace(decision=LOW._replace(lambda2=(17.0,))),
+        ANN._replace(decision=LOW._replace(ends=(0.0, 17.0))),
         ANN._replace(decision=MIXED, boosts=[Boost({"category": "hat"}, 0.1)]),
         ANN._replace(decision=MIXED, cap=Cap("category", 2)),
         ANN._replace(decision=MIXED, pins=[]),
     ],
 )
 def test_what_cannot_be_answered_as_decided_is_answered_at_the_default(wanted: Wanted) -> None:
-    """A λ2 beyond this bundle's range, and two lists that rules have made, are in no experiment."""
+    """A λ2 beyond this bundle's range, the user's or another's, and two lists that rules have made: no experiment."""
     body = answer(wanted)
 
     assert body["lambda2_source"] == "default"
@@ -92,7 +93,7 @@ def test_two_lists_are_drafted_into_one() -> None:
     (mixed,) = RANKER.rank(ANN._replace(decision=MIXED, explain=True))
     lists = [RANKER.rank(ANN._replace(lambda2=(at,), explain=True))[0] for at in MIXED.lambda2]
 
-    body = json.loads(encode(mixed, "b"))
+    body = json.loads(encode(mixed, RANKER.bundle.manifest))
 
     assert len(set(ids(mixed))) == ANN.k
     assert body["lambda2"] is None

@@ -19,7 +19,7 @@ def explained(client: TestClient, **body: object) -> list[dict[str, Any]]:
 
 def undebiased(form: Form, terms: dict[str, float]) -> float:
     match, notice = terms["match"], terms["notice"]
-    if form == "additive":
+    if form in ("additive", "sum"):
         return match + terms["visual_match"] + notice
     if form == "authors":
         odds = match / (1 - match) * notice / (1 - notice)

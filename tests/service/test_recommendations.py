@@ -59,7 +59,7 @@ def test_an_answer_says_who_answered_and_at_which_lambda2(client: TestClient) ->
 
     asked = client.get(ANN, params={"k": 3, "lambda2": 0.6}).json()
 
-    assert list(answer) == ["bundle_id", "lambda2", "lambda2_source", "items", "source", "exact"]
+    assert list(answer) == ["bundle_id", "model", "lambda2", "lambda2_source", "items", "source", "exact"]
     assert (answer["lambda2"], answer["lambda2_source"], asked["lambda2_source"]) == (0.6, "default", "request")
     assert answer["items"] == asked["items"]
     assert [list(item) for item in answer["items"]] == [["item_id", "rank", "score"]] * 3

@@ -42,7 +42,7 @@ def test_an_answer_says_what_rules_did(client: TestClient) -> None:
     plain = client.post("/v1/recommendations", json=body).json()
     ruled = client.post("/v1/recommendations", json={**body, **rules}).json()
 
-    assert list(plain) == ["bundle_id", "lambda2", "lambda2_source", "items", "source", "exact"]
+    assert list(plain) == ["bundle_id", "model", "lambda2", "lambda2_source", "items", "source", "exact"]
     assert list(ruled) == [*plain, "pins_passed_over"]
     assert ruled["pins_passed_over"] == ["no such item", "item-009"]
     assert [list(item) for item in ruled["items"]] == [

@@ -1,7 +1,9 @@
 """The study of cold users and items runs whole on a small world, and its parts do what they say."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -11,6 +13,7 @@ from scipy.optimize import minimize
 from scipy.special import logsumexp
 
 from causalrec.foldin import PRIOR, FoldIn, recency
+from causalrec.model import Folded
 from tests.bundles import make_bundle
 from tests.training.test_run import small_config
 from tests.worlds import write_data
@@ -150,26 +153,40 @@ def test_the_fusion_is_that_of_reciprocal_ranks() -> None:
             assert float(fused[row, item]) == pytest.approx(expected, abs=1e-12)
 
 
-def test_the_exact_fold_in_is_the_softmax_minimum() -> None:
-    """For each branch it is what a brute-force optimiser finds with the sum over the whole catalogue."""
-    weights = make_bundle("authors", users=30, items=60).weights
+@pytest.mark.parametrize("folded", get_args(Folded))
+def test_the_exact_fold_in_is_the_softmax_minimum(folded: Folded) -> None:
+    """Of the notice, of the sum, or of one vector for both: what an optimiser finds with the sum over all items."""
+    made = make_bundle("authors", users=30, items=60).weights
+    weights = replace(made, theta_u=made.gamma_u) if folded == "shared" else made
     history, strengths, start = np.array([4, 17, 33]), np.array([1.0, 2.0, 0.5]), weights.user(2)
 
-    (user,) = exactly(weights, [history], [strengths], [start], 0.8)
+    (user,) = exactly(weights, folded, [history], [strengths], [start], 0.8)
 
     items, trained = weights.items.double(), (weights.popularity > 0).numpy()
+    assert items.beta is not None
     assert items.visual_bias is not None
-    covariance = np.cov(weights.theta_u.double().numpy().T, bias=True)
-    precision = 0.8 * np.linalg.inv(covariance + 1e-3 * covariance.trace() / 8 * np.eye(8))
-    x, bias, begun = items.e.numpy(), items.visual_bias.numpy(), start.theta.double().numpy()
+    match, both = items.gamma * (1 + items.e_match), (items.beta + items.visual_bias).numpy()
+    x, bias, users, found = {
+        "branches": (items.e, items.visual_bias.numpy(), weights.theta_u, user.theta),
+        "whole": (
+            torch.cat([match, items.e], 1),
+            both,
+            torch.cat([weights.gamma_u, weights.theta_u], 1),
+            torch.cat([user.gamma, user.theta]),
+        ),
+        "shared": (match + items.e, both, weights.gamma_u, user.gamma),
+    }[folded]
+    covariance = np.cov(users.double().numpy().T, bias=True)
+    precision = 0.8 * np.linalg.inv(covariance + 1e-3 * covariance.trace() / len(covariance) * np.eye(len(covariance)))
+    begun = users[2].double().numpy()
 
     def loss(vector: np.ndarray) -> float:
-        logits = bias + x @ vector
+        logits = bias + x.numpy() @ vector
         moved = vector - begun
         return float(strengths @ (logsumexp(logits[trained]) - logits[history]) + moved @ precision @ moved / 2)
 
     best = minimize(loss, begun, method="BFGS", options={"gtol": 1e-8})
-    assert user.theta.tolist() == pytest.approx(best.x.tolist(), abs=1e-5)
+    assert found.tolist() == pytest.approx(best.x.tolist(), abs=1e-5)
 
 
 def test_the_closed_form_is_near_the_exact_one(dataset: Dataset, tmp_path: Path) -> None:
@@ -178,8 +195,8 @@ def test_the_closed_form_is_near_the_exact_one(dataset: Dataset, tmp_path: Path)
     weights, history = trained.weights, np.flatnonzero(trained.weights.popularity.numpy() > 0)[[2, 9, 30]]
     start = weights.user(7)
 
-    closed = FoldIn(weights).user(history, recency(3), start)
-    (exact,) = exactly(weights, [history], [recency(3)], [start], PRIOR)
+    closed = FoldIn(weights, "branches").user(history, recency(3), start)
+    (exact,) = exactly(weights, "branches", [history], [recency(3)], [start], PRIOR)
 
     moved, away = exact.gamma - start.gamma, exact.gamma - closed.gamma
     assert float(away.norm()) < 0.25 * float(moved.norm())

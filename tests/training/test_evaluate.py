@@ -1,6 +1,7 @@
 """The sweep against plain loops; the default λ2; the dial's diagnostics."""
 
 import math
+from itertools import product
 
 import numpy as np
 import pytest
@@ -8,13 +9,14 @@ import torch
 
 from causalrec.bundle import Seen
 from causalrec.equations import Form
+from causalrec.errors import DataError
 from causalrec.manifest import Diagnostics
 from tests.bundles import make_bundle
 from tests.causalrec import oracle
 from tests.causalrec.conftest import FORMS
 from training.choice import choose_lambda2
 from training.diagnostics import diagnose
-from training.evaluate import MATCH_ALONE, POPULARITY, Evaluation, evaluate, sweep_rows
+from training.evaluate import MATCH_ALONE, POPULARITY, Evaluation, evaluate, evaluate_scores, sweep_rows
 from training.metrics import Bootstrap, Relevant
 
 LAMBDA2 = (0.0, 0.6, 1.0, 2.0)
@@ -80,6 +82,82 @@ def test_the_references_are_match_alone_and_popularity() -> None:
         for name, ranking in ((MATCH_ALONE, by_match), (POPULARITY, by_popularity)):
             hits = len(wanted & set(ranking[:10]))
             assert found.values[name]["Recall@10"][place] == pytest.approx(hits / len(wanted))
+
+
+def test_the_lists_themselves_are_judged_where_features_are_given() -> None:
+    """shown counts every list of the users of "clicks", at every λ2; popularity and diversity are theirs too."""
+    bundle = make_bundle("paper", users=12, items=60)
+    _, seen, sets = _world("paper")
+    users = sets["clicks"].users
+
+    plain = evaluate(bundle.weights, seen, sets, LAMBDA2, 10, quiet=True)
+    found = evaluate(
+        bundle.weights, seen, sets, LAMBDA2, 10, features=torch.randn(60, 7), users_per_block=5, quiet=True
+    )
+
+    lists = [oracle.ranking(bundle.weights, user, 1.0, seen.items(user).tolist())[:10] for user in users.tolist()]
+    assert found.shown[1.0].tolist() == [sum(item in items for items in lists) for item in range(60)]
+    assert {len(found.values[1.0][f"{name}@10"]) for name in ("popularity", "diversity")} == {len(users)}
+    assert plain.shown == {}
+    assert found.values[1.0].keys() - plain.values[1.0].keys() == {"popularity@10", "diversity@10"}
+
+
+def test_anybodys_scores_are_judged_as_a_models() -> None:
+    """A matrix of float64 scores, made item by item, gets the values of the weights it comes from."""
+    bundle = make_bundle("paper", users=12, items=60)
+    _, seen, sets = _world("paper")
+    features = torch.randn(60, 7)
+    scores = {at: torch.zeros(12, 60, dtype=torch.float64) for at in LAMBDA2}
+    for at, user, item in product(LAMBDA2, range(12), range(60)):
+        scores[at][user, item] = oracle.score(bundle.weights, user, item, at)
+
+    ours = evaluate(bundle.weights, seen, sets, LAMBDA2, 10, references=False, features=features, quiet=True)
+    theirs = evaluate_scores(
+        lambda block: {at: matrix[torch.from_numpy(block)] for at, matrix in scores.items()}.items(),
+        *(seen, sets, 10),
+        features=features,
+        users_per_block=5,
+        quiet=True,
+    )
+
+    for at in LAMBDA2:
+        assert theirs.shown[at].tolist() == ours.shown[at].tolist()
+        assert theirs.overlap[at].tolist() == ours.overlap[at].tolist()
+        for metric, values in ours.values[at].items():
+            assert theirs.values[at][metric] == pytest.approx(values)
+
+
+def test_every_set_has_the_values_of_its_own_users_in_order() -> None:
+    """Sets of different users in blocks of any size: each gets what it gets alone, and lists are those of "clicks"."""
+    bundle = make_bundle("paper", users=12, items=60)
+    _, seen, clicks = _world("paper")
+    few = {"purchases": Relevant.of(np.array([9, 2]), np.array([_unseen(seen, 9), _unseen(seen, 2)]), 12)}
+    fewer = {"clicks": Relevant.of(np.array([3, 7]), np.array([_unseen(seen, 3), _unseen(seen, 7)]), 12)}
+
+    together = evaluate(bundle.weights, seen, clicks | few, LAMBDA2, 10, users_per_block=12, quiet=True)
+    alone = evaluate(bundle.weights, seen, few, LAMBDA2, 10, quiet=True)
+    mixed = evaluate(bundle.weights, seen, fewer | few, LAMBDA2, 10, features=torch.randn(60, 7), quiet=True)
+
+    assert together.values[1.0]["purchases:MRR"].tolist() == alone.values[1.0]["purchases:MRR"].tolist()
+    assert 0 not in alone.values[1.0]["purchases:MRR"]
+    assert len(together.values[1.0]["MRR"]) == len(clicks["clicks"].users)
+    assert (mixed.shown[1.0].sum(), len(mixed.values[1.0]["diversity@10"])) == (2 * 10, 2)
+
+
+def _unseen(seen: Seen, user: int) -> int:
+    return next(item for item in range(60) if item not in seen.items(user))
+
+
+def test_scores_that_are_no_numbers_are_refused() -> None:
+    """A peer that diverged has no ranking; the message names which and for whom."""
+    _, seen, sets = _world("paper")
+    scores = torch.zeros(12, 60)
+    scores[sets["clicks"].users[1], 3] = torch.nan
+
+    with pytest.raises(
+        DataError, match=rf"the ranking 0\.0 of the user in row {sets['clicks'].users[1]}: .*not a number"
+    ):
+        evaluate_scores(lambda block: [(0.0, scores[torch.from_numpy(block)])], seen, sets, 10, quiet=True)
 
 
 def test_the_sweep_carries_both_parts_with_intervals() -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from causalrec.bundle import read_bundle
+from causalrec.errors import ConfigError
 from causalrec.index import FAISS_KINDS, Index, Kind
 from causalrec.search import Searcher
 from causalrec.vectors import vector_width
@@ -14,7 +15,7 @@ from tests.bundles import make_bundle
 from tests.training.test_run import small_config
 from tests.worlds import write_data
 from training import export
-from training.config import ExportConfig
+from training.config import ExportConfig, read_config
 from training.export import PROBED_LAMBDA2, exact_lists, probe_retrieval, retrieval_kind, served_index
 from training.report import describe
 from training.run import run
@@ -24,9 +25,9 @@ LAMBDA2 = ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0", "1.2", "2.0"]
 
 def test_auto_is_the_scan_up_to_200_000_items_and_the_codes_above() -> None:
     """And whatever else is asked for is what it is."""
-    assert retrieval_kind("auto", 1) == retrieval_kind("auto", 200_000) == "scan"
-    assert retrieval_kind("auto", 200_001) == "int8"
-    assert all(retrieval_kind(kind, 5) == kind for kind in get_args(Kind))
+    assert retrieval_kind("auto", 1, "paper") == retrieval_kind("auto", 200_000, "paper") == "scan"
+    assert retrieval_kind("auto", 200_001, "paper") == "int8"
+    assert all(retrieval_kind(kind, 5, "paper") == kind for kind in get_args(Kind))
     assert ExportConfig().retrieval == "auto"
 
 
@@ -94,3 +95,59 @@ def test_the_bundle_is_searched_as_configured_and_says_so(tmp_path: Path, asked:
     shown = describe(bundle.manifest)
     assert f"retrieval   {kind}, 24 wide" in shown
     assert "recall@50   1.000 at λ2=0.0, " in shown
+
+
+def test_the_sum_of_sigmoids_is_scanned(tmp_path: Path) -> None:
+    """auto is a scan however many items there are; an index is refused before anything is trained, with the way out."""
+    (tmp_path / "run.toml").write_text('[model]\nform = "sum"\n[export]\nretrieval = "ivf"\n')
+
+    with pytest.raises(ConfigError, match=r"run.toml: .*\n.*'ivf' cannot serve the form 'sum'.*export.retrieval"):
+        read_config(tmp_path / "run.toml")
+
+    assert retrieval_kind("auto", 5_000_000, "sum") == "scan"
+
+
+def test_a_model_that_cannot_be_debiased_is_exported_at_zero_alone(tmp_path: Path) -> None:
+    """Range, default, sweep, golden answers, probes and diagnostics know no λ2 but 0, and the basis is the reason."""
+    config = small_config(tmp_path, model={"name": "bpr", "dim": 8})
+
+    bundle = read_bundle(run(config, write_data(tmp_path / "data", purchases=True), quiet=True))
+
+    manifest, allowed = bundle.manifest, bundle.manifest.lambda2
+    assert (allowed.default, allowed.minimum, allowed.maximum) == (0.0, 0.0, 0.0)
+    assert allowed.basis == manifest.model.undebiasable
+    assert [(row.ranking, row.lambda2) for row in manifest.sweep] == [("debiased", 0.0), ("popularity", None)]
+    assert {golden.lambda2 for golden in bundle.golden} == {0.0}
+    assert list(manifest.retrieval.recall) == list(manifest.diagnostics.overlap) == ["0.0"]
+    assert not manifest.diagnostics.dead
+    assert manifest.diagnostics.warnings() == []
+
+
+@pytest.mark.parametrize("model", [{"name": "vbpr"}, {"name": "amr"}, {"form": "sum"}])
+def test_models_that_can_be_are_exported_with_their_dial(tmp_path: Path, model: dict[str, str]) -> None:
+    """The whole sweep, golden answers at 0, 1 and 2, and a range up to 3."""
+    config = small_config(tmp_path, model={"dim": 8, **model})
+
+    bundle = read_bundle(run(config, write_data(tmp_path / "data", purchases=True), quiet=True))
+
+    swept = tuple(row.lambda2 for row in bundle.manifest.sweep if row.ranking == "debiased")
+    assert swept == config.evaluate.lambda2
+    assert "match_alone" in {row.ranking for row in bundle.manifest.sweep}
+    assert {golden.lambda2 for golden in bundle.golden} == {0.0, 1.0, 2.0}
+    assert (bundle.manifest.lambda2.maximum, bundle.manifest.diagnostics.null) == (3.0, None)
+    assert bundle.manifest.diagnostics.overlap["1.0"] < 1.0
+
+
+def test_the_notice_that_is_not_squashed_saturates_nothing(tmp_path: Path) -> None:
+    """The additive form takes n as it is: large logits are no warning there, as they are in the sum of sigmoids."""
+    data = write_data(tmp_path / "data")
+
+    def saturated(model: dict[str, str]) -> float:
+        config = small_config(tmp_path, model={"dim": 8, **model})
+        loud = config.model_copy(
+            update={"fit": config.fit.model_copy(update={"learning_rate": 0.5, "l2": 0.0, "epochs": 30})}
+        )
+        return read_bundle(run(loud, data, quiet=True)).manifest.diagnostics.notice_saturated
+
+    assert saturated({"form": "additive"}) == 0.0
+    assert saturated({"form": "sum"}) > 0.0

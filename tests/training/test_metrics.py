@@ -1,12 +1,15 @@
 """Metrics against an independent library, intervals against theory."""
 
+from itertools import combinations
+
 import ir_measures
 import numpy as np
 import pytest
 import torch
 from ir_measures import RR, R, Success, nDCG
 
-from training.metrics import Bootstrap, Relevant, judge, mask
+from causalrec.bundle import Seen
+from training.metrics import Bootstrap, Relevant, judge, list_metrics, mask
 
 K = 10
 
@@ -79,3 +82,48 @@ def test_the_same_resamples_serve_every_metric() -> None:
 
     assert second.low - first.low == pytest.approx(1.0)
     assert Bootstrap(200, seed=1).interval(values) == first
+
+
+def test_resampled_means_of_columns_are_those_of_each_alone() -> None:
+    """Many metrics at once get the resamples that each would get by itself."""
+    values = np.random.default_rng(0).random((50, 3))
+    bootstrap = Bootstrap(200, seed=1)
+
+    together = bootstrap.means(values)
+
+    assert together.shape == (200, 3)
+    assert together[:, 1] == pytest.approx(bootstrap.means(values[:, 1]))
+
+
+def test_popularity_and_diversity_are_those_of_plain_loops() -> None:
+    """Mean share of users per item; mean 1 − cosine over pairs, where an item without features is unlike all."""
+    rng = np.random.default_rng(0)
+    seen = Seen.of(rng.integers(0, 9, 60), rng.integers(0, 12, 60), 9)
+    features = torch.from_numpy(rng.normal(size=(12, 5)))
+    features[3] = 0.0
+    top = torch.from_numpy(np.stack([rng.permutation(12)[:4] for _ in range(6)] + [np.array([3, 1, 5, 3 + 4])]))
+
+    found, shown = list_metrics(seen, features)(torch.zeros(7, 12), top)
+
+    for row, items in enumerate(top.tolist()):
+        share = np.mean([sum(item in seen.items(user) for user in range(9)) / 9 for item in items])
+        apart = [1 - _cosine(features[a], features[b]) for a, b in combinations(items, 2)]
+        assert found["popularity@4"][row] == pytest.approx(share)
+        assert found["diversity@4"][row] == pytest.approx(np.mean(apart))
+    assert shown.tolist() == [sum(item in items for items in top.tolist()) for item in range(12)]
+
+
+def test_a_masked_item_that_fills_up_a_list_counts_for_nothing() -> None:
+    """Of three items two are masked: the list of three holds one, which has no pair."""
+    seen = Seen.of(np.array([0, 1, 1]), np.array([0, 0, 2]), 2)
+    scores = torch.tensor([[1.0, -torch.inf, -torch.inf]])
+
+    found, shown = list_metrics(seen, torch.eye(3))(scores, torch.tensor([[0, 1, 2]]))
+
+    assert (found["popularity@3"].tolist(), found["diversity@3"].tolist()) == ([1.0], [0.0])
+    assert shown.tolist() == [1, 0, 0]
+
+
+def _cosine(a: torch.Tensor, b: torch.Tensor) -> float:
+    lengths = float(a.norm() * b.norm())
+    return float(a @ b) / lengths if lengths else 0.0

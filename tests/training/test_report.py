@@ -1,6 +1,10 @@
 """Tables and words for people."""
 
-from causalrec.manifest import Interval, SweepRow
+import pytest
+
+from causalrec.equations import Form
+from causalrec.manifest import Interval, Lambda2Range, SweepRow
+from causalrec.model import UNDEBIASABLE, ModelConfig, Name
 from tests.bundles import make_bundle
 from training.report import describe, markdown_table, sweep_table, with_interval
 
@@ -50,3 +54,33 @@ def test_inspect_warns_of_a_dead_dial_and_of_a_default_chosen_on_clicks() -> Non
     assert "THE DIAL IS DEAD" in text
     assert "the data holds only clicks" in text
     assert "WARNING" not in describe(make_bundle("paper").manifest)
+
+
+@pytest.mark.parametrize("name", UNDEBIASABLE)
+def test_inspect_says_why_a_model_cannot_be_debiased(name: Name) -> None:
+    """In the place of a range; neither a dead dial nor a guessed default is to be warned of where there is none."""
+    model = ModelConfig(name=name, dim=8)
+    only = Lambda2Range(default=0.0, maximum=0.0, basis=UNDEBIASABLE[name])
+
+    text = describe(make_bundle("additive").manifest.model_copy(update={"model": model, "lambda2": only}))
+
+    assert f"model       {name}, additive form, d=8\n" in text
+    assert f"lambda2     0 only: {UNDEBIASABLE[name]}\n" in text
+    assert not any(word in text for word in ("WARNING", "notice n", "c_u", "m* ", "null match"))
+
+
+@pytest.mark.parametrize(
+    ("form", "there", "absent"),
+    [
+        ("paper", ("causalrec, paper form", "null match=mean", "c_u  ", "saturated"), ("m*  ",)),
+        ("authors", ("causalrec, authors form", "null match=mean", "m*  ", "saturated"), ("c_u",)),
+        ("additive", ("causalrec, additive form", "notice n"), ("c_u", "m*  ", "null match", "saturated")),
+        ("sum", ("causalrec, sum form", "saturated"), ("c_u", "m*  ", "null match")),
+    ],
+)
+def test_inspect_shows_what_the_form_has(form: Form, there: tuple[str, ...], absent: tuple[str, ...]) -> None:
+    """c_u is the paper's, m* the authors'; the additive form has no σ to saturate."""
+    text = describe(make_bundle(form).manifest)
+
+    assert [word for word in there if word not in text] == []
+    assert [word for word in absent if word in text] == []

@@ -100,7 +100,7 @@ class Trial(NamedTuple):
     def tune(self, part: str, task: Task, weights: Weights, starts: Sequence[UserVectors | None], newest: int) -> None:
         """Judges every prior and half-life on the tuning users, at λ2 = 0."""
         for prior in PRIORS:
-            fold = FoldIn(weights, prior=prior)
+            fold = FoldIn(weights, self.config.model.folded, prior=prior)
             for half_life in HALF_LIVES:
                 ranked = scores(weights, task.folded(fold, starts, newest, half_life), 0.0)
                 name = (f"tuning {part}", self.config.model.form, f"{prior:g}", f"{half_life:g}")
@@ -119,13 +119,13 @@ def known_users(trial: Trial) -> None:
     trial.tune("known users", tuning, stale.weights, _rows(stale.weights, tuning.users), ALL)
 
     task = Task.of(timeline, stale.weights, np.flatnonzero(fifth != TUNING), told, sought, old)
-    starts, fold = _rows(stale.weights, task.users), FoldIn(stale.weights)
+    starts, fold = _rows(stale.weights, task.users), FoldIn(stale.weights, trial.config.model.folded)
     trial.add("known users", task, stale, "stored vectors", starts)
     for newest in NEWEST:
         trial.add("known users", task, stale, f"newest {newest} folded in", task.folded(fold, starts, newest))
     trial.add("known users", task, stale, "all folded in", task.folded(fold, starts))
     strengths = [recency(len(history)) for history in task.histories]
-    exact = exactly(stale.weights, task.histories, strengths, starts, PRIOR)
+    exact = exactly(stale.weights, trial.config.model.folded, task.histories, strengths, starts, PRIOR)
     trial.add("known users", task, stale, "all, exact softmax", exact)
     trial.add("known users", task, fresh, "trained again", _rows(fresh.weights, task.users))
 
@@ -140,7 +140,7 @@ def later_users(trial: Trial) -> None:
     told = ~old & (since < (timeline.counts - before)[events.user] // 2)
     trained = trained_on(trial.config, timeline.dataset, old)
     trial.note("later users", trained)
-    fold, reported = FoldIn(trained.weights), fifths(len(timeline.counts)) != TUNING
+    fold, reported = FoldIn(trained.weights, trial.config.model.folded), fifths(len(timeline.counts)) != TUNING
     row = np.cumsum(before > 0) - 1
     for part, chosen in (("later, known", reported & (before > 0)), ("later, new", reported & (before == 0))):
         task = Task.of(timeline, trained.weights, np.flatnonzero(chosen), told, ~old & ~told, old)
@@ -166,7 +166,7 @@ def new_users(trial: Trial, trained: Trained, held_out: Rows) -> None:
         trial.tune("new users", early, trained.weights, [None] * len(tuning.users), ALL)
 
     task = Task.of(timeline, trained.weights, held_out[fifth != TUNING], told, sought, nothing)
-    fold = FoldIn(trained.weights)
+    fold = FoldIn(trained.weights, trial.config.model.folded)
     for events in EVENTS:
         part = f"new users, {events}"
         early = task._replace(histories=[history[-events:] if events else history[:0] for history in task.histories])

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from causalrec.foldin import FLOOR
+from causalrec.foldin import FLOOR, met, parted, united
+from causalrec.model import Folded
 from causalrec.topk import Rows
 from causalrec.weights import UserVectors, Weights, null_term
 
@@ -17,6 +18,7 @@ SHORTEST = 1e-6  # of a Newton step: where even that is too long, the minimum is
 
 def exactly(
     weights: Weights,
+    folded: Folded,
     histories: Sequence[Rows],
     strengths: Sequence[Floats],
     starts: Sequence[UserVectors],
@@ -27,23 +29,22 @@ def exactly(
 
     By damped Newton steps, which cost the catalogue each: for studies, not for serving.
     """
-    items = weights.items.double()
     trained = (weights.popularity > 0).numpy()
     worlds = []
-    for x, bias, users in (
-        (items.gamma + items.gamma * items.e_match, items.beta, weights.gamma_u),
-        (items.e, items.visual_bias, weights.theta_u),
+    for (x, bias), users in zip(
+        met(folded, weights.items), united(folded, weights.gamma_u, weights.theta_u), strict=True
     ):
         covariance = np.cov(users.double().numpy().T, bias=True)
         covariance += np.eye(len(covariance)) * FLOOR * covariance.trace() / len(covariance)
-        level = np.zeros(len(x)) if bias is None else bias.numpy()
-        worlds.append((x.numpy(), np.where(trained, level, -np.inf), prior * np.linalg.inv(covariance)))
+        worlds.append((x, np.where(trained, bias, -np.inf), prior * np.linalg.inv(covariance)))
     found = []
     for history, shares, start in zip(histories, strengths, starts, strict=True):
-        gamma, theta = (
-            torch.from_numpy(_minimum(x, level, precision, history, shares, begun.double().numpy()))
-            for (x, level, precision), begun in zip(worlds, (start.gamma, start.theta), strict=True)
-        )
+        begun = united(folded, start.gamma.double(), start.theta.double())
+        moved = [
+            torch.from_numpy(_minimum(x, level, precision, history, shares, before.numpy()))
+            for (x, level, precision), before in zip(worlds, begun, strict=True)
+        ]
+        gamma, theta = parted(folded, moved)
         found.append(UserVectors(gamma, theta, null_term(weights.form, gamma, weights.null_item())))
     return found
 

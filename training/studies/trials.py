@@ -19,7 +19,7 @@ from training.config import RunConfig
 from training.data.dataset import Dataset
 from training.data.split import Split
 from training.evaluate import evaluate, popularity_order
-from training.export import served_visual, served_weights
+from training.export import served_weights
 from training.metrics import Bootstrap, Values, judge
 from training.prepare import Prepared, arrange
 from training.run import train
@@ -96,7 +96,7 @@ def trained_on(config: RunConfig, dataset: Dataset, chosen: Chosen) -> Trained:
     prepared = arrange(dataset, parts, config)
     model = train(config, prepared, quiet=True)
     weights = served_weights(config, prepared, model)
-    visual = served_visual(config, prepared, model)
+    visual = model.visual(prepared.backbone, prepared.scaling)
     lambda2 = _default_lambda2(config, prepared, weights)
     return Trained(_of_users(weights, np.unique(dataset.interactions.user[rows])), visual, lambda2)
 
@@ -104,7 +104,7 @@ def trained_on(config: RunConfig, dataset: Dataset, chosen: Chosen) -> Trained:
 def _default_lambda2(config: RunConfig, prepared: Prepared, weights: Weights) -> float:
     tried = config.evaluate.lambda2
     found = evaluate(weights, prepared.seen, prepared.valid, tried, config.evaluate.k, references=False, quiet=True)
-    return choose_lambda2(found, config.evaluate.k).default
+    return choose_lambda2(found, config.evaluate.k, config.model.undebiasable).default
 
 
 def _of_users(weights: Weights, users: Rows) -> Weights:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.experiments.assignment import decide
-from service.experiments.changes import Range, created, started
+from service.experiments.changes import created, started
+from service.experiments.checks import Range
 from service.experiments.model import EMPTY, Book, Config, Experiment, Holdout, Variant
 
 LIMITS = Range(0.0, 3.0)

@@ -163,10 +163,10 @@ def test_layers_come_in_the_order_of_their_names() -> None:
 
 
 def test_a_decision_says_what_and_how_likely() -> None:
-    """Version, series, variant, λ2, propensity, unit: all that a record of it needs."""
+    """Version, series, variant, λ2, propensity, unit: all that a record of it needs; and how far its λ2 go."""
     unit = next(unit for unit in SOME if place("variant:dial", unit) >= 0.95)
 
-    assert decide(running(DIAL), unit) == Decision("dial", 1, 1, "1.6", (1.6,), 0.05, unit)
+    assert decide(running(DIAL), unit) == Decision("dial", 1, 1, "1.6", (1.6,), 0.05, unit, (0.0, 1.6))
 
 
 def test_lambda2_drawn_at_random_is_uniform_in_its_range() -> None:
@@ -176,7 +176,7 @@ def test_lambda2_drawn_at_random_is_uniform_in_its_range() -> None:
     decisions = [found for unit in SOME if (found := decide(book, unit))]
 
     assert kstest([found.lambda2[0] for found in decisions], "uniform", (0.5, 2.0)).pvalue > LUCK
-    assert {(found.variant, found.propensity) for found in decisions} == {("random", 0.5)}
+    assert {(found.variant, found.propensity, found.ends) for found in decisions} == {("random", 0.5, (0.5, 2.5))}
     assert decisions == [decide(book, unit) for unit in SOME]
 
 
@@ -184,7 +184,9 @@ def test_interleaving_gives_both() -> None:
     """Two λ2 in the order of the variants, to everybody."""
     book = running(config(kind="interleaving", variants=variants(0.8, 0.2)))
 
-    assert {decide(book, unit) for unit in ["ann"]} == {Decision("dial", 1, 1, "interleaved", (0.8, 0.2), 1.0, "ann")}
+    assert {decide(book, unit) for unit in ["ann"]} == {
+        Decision("dial", 1, 1, "interleaved", (0.8, 0.2), 1.0, "ann", (0.2, 0.8))
+    }
 
 
 def test_only_what_runs_assigns() -> None:
@@ -229,8 +231,8 @@ def test_overrides_are_for_looking_and_never_count() -> None:
         config("a", allocation=1e-9, segment=(0.5, 1.0), overrides={"ann": "0.8"}),
     )
 
-    assert decide(book, "ann") == Decision("a", 1, 1, "0.8", (0.8,), None, "ann")
-    assert decide(book, "ann", frozenset({"a"})) == Decision("b", 1, 1, "0", (0.0,), None, "ann")
+    assert decide(book, "ann") == Decision("a", 1, 1, "0.8", (0.8,), None, "ann", (0.0, 0.8))
+    assert decide(book, "ann", frozenset({"a"})) == Decision("b", 1, 1, "0", (0.0,), None, "ann", (0.0, 0.8))
     assert decide(book, "bob") is None
 
 

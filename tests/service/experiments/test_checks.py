@@ -7,6 +7,7 @@ import pytest
 
 from causalrec.errors import RequestError
 from service.experiments.changes import created, versioned
+from service.experiments.checks import Range
 from service.experiments.model import (
     NO_EXPERIMENTS,
     Config,
@@ -113,3 +114,22 @@ def test_a_bad_configuration_is_refused_with_the_way_out(said: dict[str, Any], f
 def test_what_is_right_at_the_edge_is_taken(said: Config) -> None:
     """Rounding is no mistake, an A/A test needs equal λ2, the range holds its ends."""
     assert created(NO_EXPERIMENTS, said, LIMITS).state == "draft"
+
+
+@pytest.mark.parametrize(
+    ("said", "field"),
+    [
+        ({"variants": variants(0, 0.8)}, "variants.1.lambda2"),
+        ({"kind": "random", "variants": (), "between": (0.0, 1.0)}, "between.1"),
+    ],
+)
+def test_a_model_that_cannot_be_debiased_is_named_as_the_reason(said: dict[str, Any], field: str) -> None:
+    """Whoever wanted to try λ2 out learns why that is in vain here, and what to do; an A/A test of λ2 = 0 may run."""
+    limits = Range(0.0, 0.0, "it looks at no picture")
+
+    with pytest.raises(RequestError, match=r"must be 0 .*: it looks at no picture; serve a bundle") as raised:
+        created(NO_EXPERIMENTS, config(**said), limits)
+
+    twice = (Variant("a", 0.0, 0.5), Variant("b", 0.0, 0.5))
+    assert raised.value.field == field
+    assert created(NO_EXPERIMENTS, config(variants=twice), limits).state == "draft"

@@ -11,6 +11,8 @@ from fastapi.testclient import TestClient
 from httpx2 import Response
 
 from causalrec.bundle import read_bundle, write_bundle
+from causalrec.manifest import Lambda2Range
+from causalrec.model import UNDEBIASABLE, ModelConfig
 from causalrec.search import Searcher
 from service.candidate import Reason
 from service.live import Lineup
@@ -151,6 +153,15 @@ def of_less_lambda2(folder: Path) -> Path:
     made = make_bundle(seed=4)
     allowed = made.manifest.lambda2.model_copy(update={"maximum": 1.0})
     return write_bundle(replace(made, manifest=made.manifest.model_copy(update={"lambda2": allowed})), folder)
+
+
+def of_no_dial(folder: Path) -> Path:
+    """A good one of a model that cannot be debiased."""
+    made, model = make_bundle("additive", seed=4), ModelConfig(name="bpr", dim=8)
+    only = Lambda2Range(default=0.0, maximum=0.0, basis=UNDEBIASABLE["bpr"])
+    golden = tuple(each for each in made.golden if each.lambda2 == 0)
+    manifest = made.manifest.model_copy(update={"lambda2": only, "model": model})
+    return write_bundle(replace(made, manifest=manifest, golden=golden), folder)
 
 
 def gone(folder: Path) -> Path:

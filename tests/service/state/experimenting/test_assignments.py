@@ -6,7 +6,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from service.experiment_answers import AssignmentAnswer
-from service.experiments.changes import Range
+from service.experiments.checks import Range
 from tests.service.state.experimenting.world import ALL, ONE, SPLIT, Start, parts, running
 
 HOLDOUT = "/v1/experiments-holdout"
@@ -80,6 +80,18 @@ def test_a_replica_that_was_started_again_decides_the_same(start: Start) -> None
 
     assert [parts(again).experiments.decide(f"u{number}") for number in range(200)] == before
     assert None in before
+
+
+def test_of_what_cannot_be_served_whole_nobody_gets_anything(start: Start) -> None:
+    """Also who would get a λ2 that the bundle allows: counted alone, they would be compared with nobody."""
+    running(start(), variants=[{"lambda2": 0.0}, {"lambda2": 0.8}])
+    reason = "there is no pull to take out"
+
+    client = start(limits=Range(0.0, 0.0, reason))
+
+    given = [assignment(client, user=f"u{number}") for number in range(20)]
+    assert {answer["variant"] for answer in given} == {None}
+    assert all(f"allows λ2 from 0 to 0 only: {reason}" in answer["reason"] for answer in given)
 
 
 @pytest.mark.parametrize("kind", ["split", "interleaving"])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from fastapi.testclient import TestClient
 
-from service.experiments.changes import Range
+from service.experiments.checks import Range
 from tests.service.state.experimenting.world import ALL, ONE, SPLIT, Start, problem, running
 
 JSON = {"content-type": "application/json"}
@@ -139,6 +139,16 @@ def test_a_bundle_of_another_range_does_not_start_what_it_cannot_serve(start: St
     refused = problem(now.post(f"{ONE}/start"), 422, "invalid-request")
 
     assert "has λ2 = 0.8, and the bundle served now allows 0 to 0.5; make a new version" in refused.detail
+
+
+def test_a_model_that_cannot_be_debiased_starts_no_experiment_on_lambda2(start: Start) -> None:
+    """The reason is that of the model."""
+    start().post(ALL, json={"key": "dial", **SPLIT})
+    now = start(limits=Range(0.0, 0.0, "it looks at no picture"))
+
+    refused = problem(now.post(f"{ONE}/start"), 422, "invalid-request")
+
+    assert "has λ2 = 0.8, and the bundle served now allows only 0: it looks at no picture" in refused.detail
 
 
 @pytest.mark.parametrize("name", ["", "x" * 129, "a\tb"])

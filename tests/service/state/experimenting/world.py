@@ -14,7 +14,7 @@ from httpx2 import Response
 from service import problems
 from service.events import Event, Served
 from service.experimenting import Experiments
-from service.experiments.changes import Range
+from service.experiments.checks import Range
 from service.experiments.model import Decision, Experiment, Variant
 from service.killswitch import KillSwitch
 from service.problem_kinds import MEDIA_TYPE, Problem
