@@ -8,9 +8,11 @@ from pathlib import Path
 
 from causalrec.bundle import read_bundle, read_manifest
 from causalrec.errors import CausalRecError, ConfigError
+from training import convert
+from training.compare import command as comparison
 from training.config import RunConfig, as_toml, read_config
 from training.evaluate import sweep_rows
-from training.experiments.command import add_arguments, command
+from training.experiments import command as simulated
 from training.metrics import Bootstrap
 from training.prepare import prepare
 from training.report import describe, sweep_table
@@ -26,6 +28,8 @@ examples:
   python -m training inspect bundles/NAME          what is in a bundle: sweep over λ2, dial, warnings
   python -m training evaluate bundles/NAME --data DIR       judge a bundle on (other) data
   python -m training export --config my.toml --data DIR     export the checkpoint, e.g. under another null treatment
+  python -m training convert --help                the Amazon review files, as a data directory
+  python -m training compare --help                every model of the paper on the same data, and a report
   python -m training simulate-experiment --help    an experiment on λ2, with the simulated shop's people as visitors
 """
 
@@ -57,13 +61,8 @@ def _dispatch(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
     if options.print_config:
         print(as_toml(read_config(options.config) if options.config else RunConfig()), end="")
         return 0
-    if options.command == "inspect":
-        print(describe(read_bundle(options.bundle).manifest))
-        return 0
-    if options.command == "simulate-experiment":
-        text, status = command(options)
-        print(text)
-        return status
+    if options.command in OF_THEIR_OWN:
+        return OF_THEIR_OWN[options.command](options)
     if options.data is None:
         parser.error("--data DIR is needed: the folder with interactions, items and images (see --help)")
     if options.command == "evaluate":
@@ -79,6 +78,31 @@ def _dispatch(parser: argparse.ArgumentParser, options: argparse.Namespace) -> i
     log.info("%s", describe(read_manifest(path)))
     print(path)
     return 0
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    print(describe(read_bundle(options.bundle).manifest))
+    return 0
+
+
+def _convert(options: argparse.Namespace) -> int:
+    print(convert.command(options))
+    return 0
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    text, status = simulated.command(options)
+    print(text)
+    return status
+
+
+def _compare(options: argparse.Namespace) -> int:
+    text, status = comparison.command(options)
+    print(text, file=sys.stdout if status == 0 else sys.stderr)
+    return status
+
+
+OF_THEIR_OWN = {"inspect": _inspect, "convert": _convert, "simulate-experiment": _simulate, "compare": _compare}
 
 
 def _evaluate(options: argparse.Namespace) -> int:
@@ -127,7 +151,11 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("export", parents=[shared], help="export the run's checkpoint without training on")
     inspect = commands.add_parser("inspect", parents=[shared], help="what is in a bundle")
     inspect.add_argument("bundle", type=Path, metavar="BUNDLE")
-    add_arguments(commands.add_parser("simulate-experiment", help="the simulated shop as traffic of a running service"))
+    convert.add_arguments(commands.add_parser("convert", help="the papers' data as a data directory"))
+    comparison.add_arguments(commands.add_parser("compare", parents=[shared], help="every model on the same data"))
+    simulated.add_arguments(
+        commands.add_parser("simulate-experiment", help="the simulated shop as traffic of a running service")
+    )
     return parser
 
 

@@ -1,0 +1,1 @@
+"""The comparison: every model on the same split, with the same budget, by the same metrics."""
