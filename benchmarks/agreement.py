@@ -5,6 +5,7 @@ Whenever an answer says it is exact, are its ids and their order those of the fl
 
 Asks 1,000 random questions per model and kind of search (user, 1 to 3 values of λ2 in [0, 3], k, exclusions), in
 batches of mixed questions as the service makes them, and again one at a time. The truth is benchmarks/oracle.py.
+Kinds that cannot serve a model's form are passed over.
 Prints a Markdown table; exit status 1 if any exact answer was wrong, or any question was answered otherwise alone.
 """
 
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from benchmarks.models import Asked, Model, add_arguments, chosen, random_questions
+from benchmarks.models import Asked, Model, add_arguments, chosen, random_questions, serving
 from benchmarks.oracle import Rows, Truth
 from benchmarks.report import Report, command_line
 from causalrec.index import Kind
@@ -86,7 +87,7 @@ def main() -> int:
     for model in chosen(options):
         asked = random_questions(model, options.questions)
         rankings = truths(model, asked)
-        for kind in options.kinds:
+        for kind in serving(options.kinds, model):
             found = judge(Searcher(model.weights, kind), asked, rankings, f"{model.name}: {kind}")
             exact = found["certificate"] + found["scan"]
             proofs = (found["certificate"], found["scan"], found["wrong"], found["missed"], found["unequal"])

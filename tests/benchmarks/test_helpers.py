@@ -16,7 +16,7 @@ from causalrec.equations import Form
 from causalrec.path import Lambda2Path, Piece
 from causalrec.search import Searcher
 
-FORMS: tuple[Form, ...] = ("paper", "authors", "additive")
+FORMS: tuple[Form, ...] = ("paper", "authors", "additive", "sum")
 NOTHING = np.empty(0, dtype=np.int64)
 COMMANDS = (
     "agreement",
@@ -27,9 +27,11 @@ COMMANDS = (
     "load",
     "paths",
     "peer_cornac",
+    "peer_quality",
     "recall",
     "soak",
     "startup",
+    "trainer",
 )
 SCRAPE = """
 # TYPE wait_seconds histogram
