@@ -36,18 +36,20 @@ def test_the_forms_study_reports_every_form_and_treatment(tmp_path: Path, monkey
     text = out.read_text()
     assert status == 0
     assert {path.name for path in (tmp_path / "bundles").iterdir() if path.is_symlink()} == {
-        f"small-{form}-{seed}" for form in ("paper", "authors", "additive") for seed in (0, 1)
+        f"small-{form}-{seed}" for form in ("paper", "authors", "additive", "sum") for seed in (0, 1)
     }
     rows = [
-        line.split("|")[1:4] for line in text.splitlines() if line.startswith(("| paper", "| authors", "| additive"))
+        line.split("|")[1:4]
+        for line in text.splitlines()
+        if line.startswith(("| paper", "| authors", "| additive", "| sum"))
     ]
     first = [[cell.strip() for cell in row] for row in rows if row[2].strip() in {"λ2=0.0", "popularity"}]
-    assert len(first) == 2 * (5 + 5 + 1)
+    assert len(first) == 2 * (5 + 5 + 1 + 1)
     assert "Means over 2 seed(s)" in text
 
 
 def test_the_shop_study_reports_gains_with_intervals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shops are made, three forms trained, λ2 chosen on validation purchases, everything written down."""
+    """Shops are made, every form trained, λ2 chosen on validation purchases, everything written down."""
     small = ShopConfig(items=60, users=40, clicks_per_user=12, purchases_per_user=4, picture_side=32)
     monkeypatch.setattr(
         ShopConfig, "for_studies", lambda seed, pull: small.model_copy(update={"seed": seed, "pull": pull})
@@ -60,7 +62,7 @@ def test_the_shop_study_reports_gains_with_intervals(tmp_path: Path, monkeypatch
 
     text = (tmp_path / "shop.md").read_text()
     assert status == 0
-    for form in ("paper", "authors", "additive"):
+    for form in ("paper", "authors", "additive", "sum"):
         assert f"| 1    | {form}" in text
     assert "training.studies.shop" in text
 

@@ -1,5 +1,6 @@
 """What every study's command line does: run, write the report whole, say what went wrong in one line."""
 
+import argparse
 import logging
 import sys
 from collections.abc import Callable
@@ -22,3 +23,19 @@ def write_report(make: Callable[[], str], out: Path) -> int:
         return 2
     print(out)
     return 0
+
+
+def quoted(study: str, options: argparse.Namespace, *shown: str) -> str:
+    """The command of a report as a reader would type it: those `shown` of its options, no folder of this machine."""
+    words = [f"python -m training.studies.{study}"]
+    for name in shown:
+        value = getattr(options, name)
+        if isinstance(value, Path) and value.is_absolute():
+            value = value.name
+        if value is not None:
+            words += [f"--{name}", *(f"{each:g}" if isinstance(each, float) else str(each) for each in _each(value))]
+    return " ".join(words)
+
+
+def _each(value: object) -> list[object]:
+    return list(value) if isinstance(value, list) else [value]

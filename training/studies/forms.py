@@ -35,6 +35,7 @@ from training.studies.command import write_report
 log = logging.getLogger(__name__)
 
 TREATMENT = ("form", "null (match / picture)")
+WITHOUT_NULL: tuple[Form, ...] = ("additive", "sum")  # what they remove has no no-treatment item
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Cell:
 
 
 def treatments(form: Form) -> list[tuple[NullMatch, NullVisual]]:
-    """The distinct null treatments of `form`: with a zero γ*, feature_mean is zero too; additive has none."""
-    if form == "additive":
+    """The distinct null treatments of `form`: with a zero γ*, feature_mean is zero too; some have none."""
+    if form in WITHOUT_NULL:
         return [("mean", "product_mean")]
     every = product(get_args(NullMatch), get_args(NullVisual))
     return [(match, visual) for match, visual in every if (match, visual) != ("zero", "feature_mean")]
@@ -80,7 +81,7 @@ def study(config: RunConfig, data: Path, seeds: list[int]) -> tuple[Statistics, 
                 treated = mine.model_copy(update={"model": model_config.model_copy(update=null)})
                 weights = served_weights(treated, prepared, model)
                 valid, test = sweep(treated, prepared, weights)
-                name = "—" if form == "additive" else f"{match} / {visual}"
+                name = "—" if form in WITHOUT_NULL else f"{match} / {visual}"
                 cells.append(Cell(form, name, seed, seconds, _null(weights), valid, test))
     assert statistics is not None  # noqa: S101 - argparse asks for a seed at least
     return statistics, cells
@@ -123,7 +124,7 @@ def report(config: RunConfig, statistics: Statistics, cells: list[Cell]) -> str:
 
 
 def _null(weights: Weights) -> tuple[float, float] | None:
-    if weights.form == "additive":
+    if weights.form in WITHOUT_NULL:
         return None
     return float(weights.null.double().mean()), float(weights.null.double().std())
 
