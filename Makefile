@@ -18,7 +18,8 @@ TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: help demo test check format unit install constraints clean bench bench-kernels bench-recall bench-agreement \
 	bench-paths bench-service bench-soak bench-peer bench-startup bench-durability bench-outage bench-gpu retrain \
-	demo-experiment prove-experiments bench-experiment-outage bench-swap tools dashboards images compose-test
+	demo-experiment prove-experiments bench-experiment-outage bench-swap tools dashboards images compose-test compare-quick \
+	compare-peers bench-trainer study-debiasing
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 20
@@ -28,6 +29,9 @@ demo: $(VENV)/.$(FLAVOUR) ## make the simulated shop, train, export, serve, show
 
 retrain: $(VENV)/.$(FLAVOUR) ## close the loop: serve the shop, post its visitors' events, export them, train on them
 	$(PYTHON) -m training.retrain_demo
+
+compare-quick: $(VENV)/.$(FLAVOUR)-test ## every model on a small simulated shop, and the report: five minutes (`python -m training compare` for your data)
+	OMP_NUM_THREADS=1 $(PYTHON) -m training compare --quick --jobs 2 $(ARGUMENTS)
 
 demo-experiment: $(VENV)/.$(FLAVOUR) ## an A/B test of λ2 on the simulated shop, over HTTP: traffic, report, the truth beside it
 	$(PYTHON) -m training.experiment_demo --port $(PORT) $(if $(ONCE),--once) $(ARGUMENTS)
@@ -80,6 +84,15 @@ bench-durability: $(VENV)/.$(FLAVOUR)-test ## 100,000 events while Redis and the
 
 bench-outage: $(VENV)/.$(FLAVOUR)-test ## answers while Redis is frozen and dead; two services on one Redis
 	$(PYTHON) -m benchmarks.outage $(ARGUMENTS)
+
+study-debiasing: $(VENV)/.$(FLAVOUR)-test ## what λ2 buys in simulated shops, and why: 75 trainings, an hour
+	OMP_NUM_THREADS=1 $(PYTHON) -m training.studies.debiasing --out docs/results/debiasing-shop.md $(ARGUMENTS)
+
+bench-trainer: $(VENV)/.$(FLAVOUR)-test ## an epoch, and the time to the same AUC, beside cornac's trainer, in an environment of its own
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.trainer $(ARGUMENTS)
+
+compare-peers: $(VENV)/.$(FLAVOUR)-test ## cornac's models beside a comparison (ARGUMENTS="--config FILE --data DIR --out DIR")
+	OMP_NUM_THREADS=1 $(PYTHON) -m benchmarks.peer_quality $(ARGUMENTS)
 
 bench-experiment-outage: $(VENV)/.$(FLAVOUR)-test ## experiments under load while Redis is dead for a minute: is every record there?
 	$(PYTHON) -m benchmarks.experiment_outage $(ARGUMENTS)
