@@ -1,9 +1,10 @@
 """
 Times cornac's training of one model and says how far it got. Runs in cornac's environment, not in ours:
 
-    python epochs.py FOLDER MODEL BATCH LEARNING_RATE EPOCHS CPU_SECONDS
+    python epochs.py FOLDER MODEL BATCH LEARNING_RATE EPOCHS CPU_SECONDS LAMBDA_E
 
-FOLDER holds world.npz of benchmarks.trainer. The last line printed is JSON: [[epochs, CPU s, wall s, AUC], …].
+FOLDER holds world.npz of benchmarks.trainer; LAMBDA_E is cornac's ridge on its visual matrices. The last line printed
+is JSON: [[epochs, CPU s, wall s, AUC], …].
 """
 
 import json
@@ -19,7 +20,7 @@ from watched import Arrays, Clock, Watched, data_set, train, watched_scores  # t
 D, LOOKS = 32, 10  # looks at the AUC per epoch
 
 
-def main(folder: str, name: str, batch: int, rate: float, epochs: int, seconds: float) -> None:
+def main(folder: str, name: str, batch: int, rate: float, epochs: int, seconds: float, lambda_e: float) -> None:
     """One training."""
     torch.set_num_threads(1)
     world = np.load(Path(folder) / "world.npz")
@@ -36,6 +37,7 @@ def main(folder: str, name: str, batch: int, rate: float, epochs: int, seconds: 
         return bool(clock.cpu > seconds)
 
     settings = {"k": D, "k2": D, "n_epochs": epochs, "batch_size": batch, "learning_rate": rate, "seed": 0}
+    settings["lambda_e"] = lambda_e
     if name == "CausalRec":
         settings["mean_feat"] = features.mean(0).tolist()
     train(name, data, look, every=max(1, per_epoch // LOOKS), **settings)
@@ -52,4 +54,12 @@ def _numbered(data: Watched, held_out: NDArray[np.int64]) -> list[NDArray[np.int
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6]))
+    main(
+        sys.argv[1],
+        sys.argv[2],
+        int(sys.argv[3]),
+        float(sys.argv[4]),
+        int(sys.argv[5]),
+        float(sys.argv[6]),
+        float(sys.argv[7]),
+    )
