@@ -1,7 +1,5 @@
 """CausalRec itself, in every form and fusion of its score (Qiu et al. 2021, and the authors' code)."""
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
@@ -13,11 +11,11 @@ from causalrec.visual import Scaling, Visual
 from causalrec.weights import Weights
 from training.config import FitConfig
 from training.loss import squares_per_triple, three_task_loss
-from training.models.model import Inputs, Model, Triples, detached, normal
+from training.models.model import OnFeatures, Triples, detached, normal
 from training.models.projection import Precision
 
 
-class CausalRec(Model):
+class CausalRec(OnFeatures):
     """
     The trainable model: γᵤ, γᵢ, θᵤ, E (and the authors' E of the match, β, b′) over fixed picture features.
 
@@ -33,24 +31,14 @@ class CausalRec(Model):
     def __init__(
         self, config: ModelConfig, users: int, items: int, features: Tensor, generator: torch.Generator
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.features: Tensor
-        self.register_buffer("features", features, persistent=False)
+        super().__init__(config, users, items, features, generator)
         d, width = config.dim, features.shape[1]
-        self.gamma_u = normal(users, d, generator=generator)
-        self.gamma_i = normal(items, d, generator=generator)
         self.theta_u = normal(users, d, generator=generator)
         self.E = normal(width, d, generator=generator)
         self.E_match = normal(width, d, generator=generator) if config.two_matrices else None
         biased = config.form == "authors"
         self.beta = nn.Parameter(torch.zeros(items)) if biased else None
         self.visual_bias = nn.Parameter(torch.zeros(width)) if biased else None
-
-    @classmethod
-    def of(cls, config: ModelConfig, inputs: Inputs, generator: torch.Generator) -> Self:
-        """As `Model.of`."""
-        return cls(config, inputs.users, inputs.items, inputs.features, generator)
 
     def loss(self, batch: Triples, config: FitConfig) -> Tensor:
         """

@@ -62,9 +62,6 @@ class Model(nn.Module, ABC):
     """A model of one of the names in `ModelConfig`: its parameters, and the contract with trainer and export."""
 
     config: ModelConfig
-    features: Tensor
-    """[I, F], centred and scaled: a buffer of every model that looks at them."""
-    _factors: Factors | None = None
 
     @classmethod
     @abstractmethod
@@ -93,20 +90,6 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def visual(self, backbone: str, scaling: Scaling) -> Visual:
         """What places a new picture while serving, from features by `backbone`, centred and scaled by `scaling`."""
-
-    def project(self, *matrices: Tensor, rows: Tensor | None = None, precision: Precision) -> tuple[Tensor, ...]:
-        """
-        The pictures of the items in `rows` (None: all) by each visual matrix or vector, in one product: differentiable.
-
-        Lower precision is for training; what is served is projected in float32.
-        """
-        dtype = product_type(precision, self.features)
-        kept = self._factors
-        if kept is None or kept.ahead.dtype != dtype or kept.ahead.device != self.features.device:
-            kept = Factors.of(self.features, dtype)
-            if dtype != self.features.dtype:  # a copy worth keeping
-                self._factors = kept
-        return project(kept if rows is None else kept.take(rows), *matrices)
 
 
 def normal(*shape: int, generator: torch.Generator, std: float = 0.1) -> nn.Parameter:
@@ -140,3 +123,46 @@ def inner_product_weights(popularity: Tensor, parts: Mapping[str, Tensor | None]
     nothing = torch.zeros(gamma.shape[1])
     null = {"null_gamma": nothing, "null_e": nothing, "null_gamma_e": nothing, "null_beta": torch.zeros(())}
     return detached("additive", {**null, "e_match": torch.zeros_like(gamma), "popularity": popularity, **parts})
+
+
+class OnFeatures(Model):
+    """
+    A model over fixed picture features with γᵤ and γᵢ; its own parameters are drawn after these.
+
+    Args:
+        config: the model's shape.
+        users, items: how many.
+        features: [I, F] float32, centred and scaled (`causalrec.visual.Scaling`); kept, not trained.
+        generator: draws the initial weights.
+    """
+
+    features: Tensor
+    _factors: Factors | None = None
+
+    def __init__(
+        self, config: ModelConfig, users: int, items: int, features: Tensor, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("features", features, persistent=False)
+        self.gamma_u = normal(users, config.dim, generator=generator)
+        self.gamma_i = normal(items, config.dim, generator=generator)
+
+    @classmethod
+    def of(cls, config: ModelConfig, inputs: Inputs, generator: torch.Generator) -> Self:
+        """As `Model.of`."""
+        return cls(config, inputs.users, inputs.items, inputs.features, generator)
+
+    def project(self, *matrices: Tensor, rows: Tensor | None = None, precision: Precision) -> tuple[Tensor, ...]:
+        """
+        The pictures of the items in `rows` (None: all) by each visual matrix or vector, in one product: differentiable.
+
+        Lower precision is for training; what is served is projected in float32.
+        """
+        dtype = product_type(precision, self.features)
+        kept = self._factors
+        if kept is None or kept.ahead.dtype != dtype or kept.ahead.device != self.features.device:
+            kept = Factors.of(self.features, dtype)
+            if dtype != self.features.dtype:  # a copy worth keeping
+                self._factors = kept
+        return project(kept if rows is None else kept.take(rows), *matrices)

@@ -1,7 +1,5 @@
 """What DeepStyle and AMR have in common: one vector of a user for an item and for its picture."""
 
-from typing import Self
-
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding
@@ -12,11 +10,11 @@ from causalrec.visual import Scaling, Visual
 from causalrec.weights import Weights
 from training.config import FitConfig
 from training.loss import pairwise, squares_per_triple
-from training.models.model import Inputs, Model, Triples, inner_product_weights, normal
+from training.models.model import OnFeatures, Triples, inner_product_weights, normal
 from training.models.projection import Precision
 
 
-class SharedUser(Model):
+class SharedUser(OnFeatures):
     """
     y = γᵤ·γᵢ + (1 − λ2)·γᵤ·eᵢ, eᵢ = Eᵀfᵢ; trained at λ2 = 0 by BPR.
 
@@ -33,17 +31,8 @@ class SharedUser(Model):
     def __init__(
         self, config: ModelConfig, users: int, items: int, features: Tensor, generator: torch.Generator
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.register_buffer("features", features, persistent=False)
-        self.gamma_u = normal(users, config.dim, generator=generator)
-        self.gamma_i = normal(items, config.dim, generator=generator)
+        super().__init__(config, users, items, features, generator)
         self.E = normal(features.shape[1], config.dim, generator=generator)
-
-    @classmethod
-    def of(cls, config: ModelConfig, inputs: Inputs, generator: torch.Generator) -> Self:
-        """As `Model.of`."""
-        return cls(config, inputs.users, inputs.items, inputs.features, generator)
 
     def loss(self, batch: Triples, config: FitConfig) -> Tensor:
         """−ln σ(yᵢ − yⱼ) and the L2 terms."""

@@ -1,7 +1,5 @@
 """VBPR: matrix factorisation with a visual part of its own (He and McAuley 2016; Eq. 5 of the CausalRec paper)."""
 
-from typing import Self
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding
@@ -12,11 +10,11 @@ from causalrec.visual import Scaling, Visual
 from causalrec.weights import Weights
 from training.config import FitConfig
 from training.loss import pairwise, squares_per_triple
-from training.models.model import Inputs, Model, Triples, inner_product_weights, normal
+from training.models.model import OnFeatures, Triples, inner_product_weights, normal
 from training.models.projection import Precision
 
 
-class VBPR(Model):
+class VBPR(OnFeatures):
     """
     y = βᵢ + γᵤ·γᵢ + (1 − λ2)·(θᵤ·eᵢ + b′·fᵢ), eᵢ = Eᵀfᵢ; trained at λ2 = 0 by BPR.
 
@@ -27,22 +25,12 @@ class VBPR(Model):
     def __init__(
         self, config: ModelConfig, users: int, items: int, features: Tensor, generator: torch.Generator
     ) -> None:
-        super().__init__()
-        self.config = config
-        self.features: Tensor
-        self.register_buffer("features", features, persistent=False)
+        super().__init__(config, users, items, features, generator)
         d, width = config.dim, features.shape[1]
-        self.gamma_u = normal(users, d, generator=generator)
-        self.gamma_i = normal(items, d, generator=generator)
         self.theta_u = normal(users, d, generator=generator)
         self.E = normal(width, d, generator=generator)
         self.beta = nn.Parameter(torch.zeros(items))
         self.visual_bias = nn.Parameter(torch.zeros(width))
-
-    @classmethod
-    def of(cls, config: ModelConfig, inputs: Inputs, generator: torch.Generator) -> Self:
-        """As `Model.of`."""
-        return cls(config, inputs.users, inputs.items, inputs.features, generator)
 
     def loss(self, batch: Triples, config: FitConfig) -> Tensor:
         """−ln σ(yᵢ − yⱼ) and the L2 term on what the batch touches."""
